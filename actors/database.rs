@@ -1,0 +1,1 @@
+//! The databases behind typed transactions; the only part that names sqlx.

@@ -1,0 +1,1 @@
+//! Users, sessions, magic links, API keys and their audit.

@@ -1,0 +1,1 @@
+//! Prefixed, time-ordered identifiers.

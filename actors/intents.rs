@@ -1,0 +1,1 @@
+//! Changes that the identity plane asks of the usage plane, delivered once.

@@ -1,0 +1,3 @@
+//! The append-only log of every tenant's usage plane.
+
+pub mod entry;

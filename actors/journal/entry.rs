@@ -1,0 +1,1 @@
+//! One line of the journal: numbered, hash-chained, without client text.

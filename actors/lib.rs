@@ -1,0 +1,16 @@
+//! The domain of Tenantry: tenants, their journal, identity, mail, studio and storage.
+
+pub mod clock;
+pub mod database;
+pub mod identity;
+pub mod ids;
+pub mod intents;
+pub mod journal;
+pub mod mail;
+pub mod metrics;
+pub mod money;
+pub mod privacy;
+pub mod root;
+pub mod storage;
+pub mod studio;
+pub mod tenant;

@@ -1,0 +1,1 @@
+//! Names and descriptions of the metrics of this crate.

@@ -1,0 +1,3 @@
+//! What keeps personal data apart and erasable.
+
+pub mod keys;

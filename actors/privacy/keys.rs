@@ -1,0 +1,1 @@
+//! The key ring: sealing and keyed digests.

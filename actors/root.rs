@@ -1,0 +1,1 @@
+//! The supervision tree: starts every part in order and stops them in reverse.

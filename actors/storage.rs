@@ -1,0 +1,1 @@
+//! Files of tenants: each tenant's store is prefixed by construction.

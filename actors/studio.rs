@@ -1,0 +1,3 @@
+//! What a step of a render job does; each provider behind its breaker.
+
+pub mod plan;

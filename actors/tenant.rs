@@ -1,0 +1,6 @@
+//! The tenant actor: one writer for one tenant's accounting.
+
+pub mod period;
+pub mod plan;
+pub mod quota;
+pub mod steps;
