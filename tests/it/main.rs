@@ -1,1 +1,4 @@
-//! The integration tests: real servers, real processes.
+//! The integration tests: real servers, real processes, and the rules that the source keeps.
+
+#[cfg(test)]
+mod architecture;
