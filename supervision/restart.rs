@@ -58,9 +58,9 @@ pub enum Verdict {
 ///
 /// let mut intensity = Intensity::new(IntensitySettings {
 ///     max_crashes: 3,
-///     within: Duration::from_secs(60),
+///     within: Duration::from_mins(1),
 ///     quarantine: Duration::from_secs(30),
-///     max_quarantine: Duration::from_secs(600),
+///     max_quarantine: Duration::from_mins(10),
 /// });
 /// let now = Instant::now();
 /// assert_eq!(intensity.crashed(now), Verdict::Restart);

@@ -23,6 +23,9 @@ const RUNNING: &str = "tenantry_tasks_running";
 /// The counter of tasks that panicked, by name.
 const PANICKED_TOTAL: &str = "tenantry_tasks_panicked_total";
 
+/// How long aborted tasks get to be dropped, in milliseconds: one that blocks its thread never is.
+const ABORT_GRACE_MS: u64 = 100;
+
 /// Spawns a named task into its owner. The task should end when `tasks.cancelled()` completes;
 /// one that does not is aborted by [`Tasks::finish`] after its budget.
 pub fn spawn<F>(name: &'static str, tasks: &Tasks, future: F) -> Task<F::Output>
@@ -36,7 +39,7 @@ where
         drop(entry);
         result
     });
-    tasks.remember(name, handle.abort_handle());
+    tasks.remember(handle.abort_handle());
     Task { name, handle }
 }
 
@@ -91,9 +94,11 @@ struct Inner {
 #[derive(Default)]
 struct Book {
     running: BTreeMap<&'static str, usize>,
-    aborts: Vec<(&'static str, AbortHandle)>,
+    aborts: Vec<AbortHandle>,
     /// When the list of abort handles is next cleared of ended tasks: doubling keeps it amortised.
     sweep_at: usize,
+    /// Set once the owner has ended: what is spawned later is aborted at once.
+    is_ended: bool,
 }
 
 impl Tasks {
@@ -151,7 +156,8 @@ impl Tasks {
         self.inner.tracker.is_empty()
     }
 
-    /// Tells the tasks to end and waits for them within the budget; what still runs then is aborted.
+    /// Tells the tasks to end and waits for them within the budget; what still runs then is aborted,
+    /// and what is spawned later is aborted at once.
     /// Returns those that had to be aborted, by name: empty means a clean end.
     pub async fn finish(&self, budget: Duration) -> BTreeMap<&'static str, usize> {
         self.cancel();
@@ -161,24 +167,39 @@ impl Tasks {
     /// Waits for the tasks to end by themselves within the budget, as [`Tasks::finish`] does, but
     /// without telling them: for work that should come to its own end, like open requests.
     pub async fn drain(&self, budget: Duration) -> BTreeMap<&'static str, usize> {
-        self.inner.tracker.close();
-        if tokio::time::timeout(budget, self.inner.tracker.wait()).await.is_ok() {
+        let tracker = &self.inner.tracker;
+        tracker.close();
+        if tokio::time::timeout(budget, tracker.wait()).await.is_ok() {
+            self.end();
             return BTreeMap::new();
         }
         self.cancel();
         let left = self.running();
         tracing::warn!(tasks = ?left, "aborting tasks that did not end in time");
-        self.book(|book| book.aborts.drain(..).for_each(|(_, abort)| abort.abort()));
+        self.end();
+        let _ = tokio::time::timeout(Duration::from_millis(ABORT_GRACE_MS), tracker.wait()).await;
         left
     }
 
-    fn remember(&self, name: &'static str, abort: AbortHandle) {
+    fn end(&self) {
+        self.cancel();
         self.book(|book| {
+            book.is_ended = true;
+            book.aborts.drain(..).for_each(|abort| abort.abort());
+        });
+    }
+
+    fn remember(&self, abort: AbortHandle) {
+        self.book(|book| {
+            if book.is_ended {
+                abort.abort();
+                return;
+            }
             if book.aborts.len() >= book.sweep_at {
-                book.aborts.retain(|(_, abort)| !abort.is_finished());
+                book.aborts.retain(|abort| !abort.is_finished());
                 book.sweep_at = (book.aborts.len() * 2).max(64);
             }
-            book.aborts.push((name, abort));
+            book.aborts.push(abort);
         });
     }
 
