@@ -1,1 +1,9 @@
 //! The outside world, simulated and breakable, and the harness that starts real servers.
+//!
+//! Everything here speaks over real sockets to real processes: what a test sees is what a user would.
+
+pub mod harness;
+pub mod world;
+
+pub use harness::{Api, Reply, Server, Stack, StackBuilder};
+pub use world::{Mode, Service, World, WorldSettings};

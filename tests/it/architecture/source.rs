@@ -1,8 +1,7 @@
 //! The repository's own text, read for the rules of `architecture.rs`.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Folders that are no source of ours.
 const SKIPPED: &[&str] = &["target", ".git", "data", "node_modules"];

@@ -1,0 +1,222 @@
+//! Starts the real server with its world, for tests and the playground.
+//!
+//! Everything is a real process with real sockets and files; nothing is shared between two stacks.
+
+mod client;
+mod process;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Method;
+use serde_json::json;
+use tempfile::TempDir;
+
+pub use client::{Api, Reply};
+pub use process::running_with;
+pub use server::{Server, ServerSettings};
+
+use crate::world::{World, WorldSettings};
+
+/// How long a login mail may take from the request to the mailbox.
+const MAIL_WITHIN: Duration = Duration::from_secs(30);
+
+/// Chooses what a stack is made of.
+#[derive(Debug)]
+pub struct StackBuilder {
+    binary: PathBuf,
+    variables: Vec<(String, String)>,
+    providers: bool,
+    mail: bool,
+}
+
+impl StackBuilder {
+    /// Sets an environment variable of the server.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Lets the server use the world's image and speech providers in place of its built-in ones.
+    #[must_use]
+    pub fn providers(mut self) -> Self {
+        self.providers = true;
+        self
+    }
+
+    /// Leaves mail unconfigured: in development the answer then carries the link.
+    #[must_use]
+    pub fn without_mail(mut self) -> Self {
+        self.mail = false;
+        self
+    }
+
+    /// Starts the world, then the server, and waits until it is ready.
+    pub async fn start(self) -> anyhow::Result<Stack> {
+        let world = World::start(WorldSettings::default()).await?;
+        let data = tempfile::Builder::new().prefix("tenantry-stack-").tempdir()?;
+        let mut variables = vec![
+            // Tests come from one address and log in often.
+            ("TENANTRY__LIMITS__ANONYMOUS_PER_MINUTE".to_owned(), "100000".to_owned()),
+            ("TENANTRY__LIMITS__USER_PER_SECOND".to_owned(), "10000".to_owned()),
+            ("TENANTRY__LIMITS__LINKS_PER_ADDRESS".to_owned(), "1000".to_owned()),
+        ];
+        if self.mail {
+            variables.push(("SMTP_URL".to_owned(), world.smtp_url()));
+            variables.push(("MAIL_FROM".to_owned(), "Tenantry <login@tenantry.test>".to_owned()));
+        }
+        if self.providers {
+            variables.push(("IMAGE_API_URL".to_owned(), world.image_url()));
+            variables.push(("IMAGE_API_KEY".to_owned(), "image-key".to_owned()));
+            variables.push(("SPEECH_API_URL".to_owned(), world.speech_url()));
+            variables.push(("SPEECH_API_KEY".to_owned(), "speech-key".to_owned()));
+        }
+        // What the test asked for comes last and wins.
+        variables.extend(self.variables);
+        let settings = ServerSettings {
+            binary: self.binary,
+            data_dir: data.path().to_owned(),
+            listen: None,
+            ops_listen: None,
+            variables,
+        };
+        let server = Server::start(settings.clone()).await?;
+        Ok(Stack { server: Some(server), settings, world, data })
+    }
+}
+
+/// A running server with its world and a data folder of its own.
+#[derive(Debug)]
+pub struct Stack {
+    // First, so that the server ends before its world and its folder do.
+    server: Option<Server>,
+    settings: ServerSettings,
+    world: World,
+    data: TempDir,
+}
+
+impl Stack {
+    /// Begins a stack around a server binary (`env!("CARGO_BIN_EXE_tenantry")` in tests).
+    pub fn builder(binary: impl Into<PathBuf>) -> StackBuilder {
+        StackBuilder { binary: binary.into(), variables: Vec::new(), providers: false, mail: true }
+    }
+
+    /// The running server.
+    ///
+    /// # Panics
+    ///
+    /// When the server was killed and not restarted.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// The outside world of this server.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The server's data folder.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// A client without credentials.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(&self.server().url())
+    }
+
+    /// A client of the ops listener.
+    #[must_use]
+    pub fn ops(&self) -> Api {
+        Api::new(&self.server().ops_url())
+    }
+
+    /// Kills the server at once, as a power cut would.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        match self.server.take() {
+            Some(server) => server.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the server as an operator would; returns its exit code, `None` when a signal ended it.
+    pub async fn stop(&mut self) -> anyhow::Result<Option<i32>> {
+        match self.server.take() {
+            Some(server) => server.stop().await,
+            None => Ok(None),
+        }
+    }
+
+    /// Starts the server again on the same data folder, and waits until it is ready.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill().await?;
+        self.server = Some(Server::start(self.settings.clone()).await?);
+        Ok(())
+    }
+
+    /// Changes a variable for the next start.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<String>) {
+        self.settings.variables.push((name.to_owned(), value.into()));
+    }
+
+    /// Runs another command of the server's binary on the same data folder.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        let mut command = self.settings.command(arguments);
+        command.output().await.context("run a command of the server")
+    }
+
+    /// Logs an address in through the mailbox, and returns a client with its access token.
+    pub async fn login(&self, email: &str) -> anyhow::Result<Api> {
+        let api = self.api();
+        let token = self.login_token(email).await?;
+        let verified = api.post("/api/auth/magic-link/verify", &json!({ "token": token })).await?;
+        anyhow::ensure!(verified.status == 200, "verify answered {verified:?}");
+        let access = verified.body["access_token"].as_str().context("an access token")?;
+        Ok(api.with_bearer(access))
+    }
+
+    /// Logs in and takes the tenant's API key: a client as another product's back end would be.
+    pub async fn api_key(&self, email: &str) -> anyhow::Result<Api> {
+        let session = self.login(email).await?;
+        let rotated = session.call(Method::POST, "/api/account/rotate-api-key", None).await?;
+        anyhow::ensure!(rotated.status == 200, "rotate answered {rotated:?}");
+        let key = rotated.body["api_key"].as_str().context("an API key")?;
+        Ok(self.api().with_bearer(key))
+    }
+
+    /// Asks for a login link and takes the token out of the mail.
+    pub async fn login_token(&self, email: &str) -> anyhow::Result<String> {
+        let before = self.world.mailbox().to(Some(email)).len();
+        let body = json!({ "email": email });
+        let asked = self.api().post("/api/auth/magic-link/request", &body).await?;
+        anyhow::ensure!(asked.status == 202, "the request answered {asked:?}");
+        let link = match asked.body["magic_link"].as_str() {
+            Some(link) if self.settings.get("SMTP_URL").is_none() => link.to_owned(),
+            _ => {
+                let mails = self.world.mailbox().wait_for(email, before + 1, MAIL_WITHIN).await;
+                let mails = mails.context("no login mail arrived")?;
+                let mail = mails.last().context("no login mail")?;
+                mail.links.first().context("no link in the login mail")?.clone()
+            }
+        };
+        let (_, token) = link.split_once("#token=").context("no token in the link")?;
+        Ok(token.to_owned())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Killing and waiting happen in the server's own drop; then nothing of it may be left.
+        drop(self.server.take());
+        let left = process::wait_until_none(self.data.path());
+        let is_clean = left.is_empty() || std::thread::panicking();
+        assert!(is_clean, "processes outlived their server: {left:?}");
+    }
+}

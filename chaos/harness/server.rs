@@ -1,0 +1,206 @@
+//! One real `tenantry` process: started on free ports, ready, killed or stopped by its own id.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a server may take from its start to its first line, and from there to being ready.
+const START_WITHIN: Duration = Duration::from_mins(1);
+
+/// How often readiness is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a server may take to end after SIGTERM: its own budget is 25 s.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Lines of the server's log that a failed test shows.
+const SHOWN_LOG_LINES: usize = 40;
+
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// The binary.
+    pub binary: PathBuf,
+    /// The data folder, which outlives the server.
+    pub data_dir: PathBuf,
+    /// Where it listens; a free port of the loopback when none is given.
+    pub listen: Option<SocketAddr>,
+    /// Where its ops listener is; a free port of the loopback when none is given.
+    pub ops_listen: Option<SocketAddr>,
+    /// Environment variables; of two with the same name the later wins.
+    pub variables: Vec<(String, String)>,
+}
+
+impl ServerSettings {
+    /// A variable's value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().rev().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The command that runs the binary with these settings and no other configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        // `setpriv` ends the server when whoever started it ends, however that happens.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(&self.binary)
+            .args(arguments)
+            .env_clear()
+            .envs(
+                ["PATH", "HOME", "LANG", "TMPDIR"]
+                    .iter()
+                    .filter_map(|name| inherited(name).map(|value| (*name, value))),
+            )
+            .env("TENANTRY__HTTP__LISTEN", self.listen.unwrap_or(any).to_string())
+            .env("TENANTRY__OPS__LISTEN", self.ops_listen.unwrap_or(any).to_string())
+            .env("TENANTRY__DATA_DIR", &self.data_dir)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .current_dir(&self.data_dir)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data_dir.join("server.log")
+    }
+}
+
+/// A running server process.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    id: Pid,
+    http: SocketAddr,
+    ops: SocketAddr,
+    settings: ServerSettings,
+    // Kept open, so that the server can go on writing to it.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub async fn start(settings: ServerSettings) -> anyhow::Result<Self> {
+        let log = File::options().create(true).append(true).open(settings.log_path())?;
+        let mut child = settings
+            .command(&["serve"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("start the server")?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).context("the server's id")?;
+        let stdout = child.stdout.take().context("the server's standard output")?;
+        let mut stdout = BufReader::new(stdout).lines();
+        let first = timeout(START_WITHIN, stdout.next_line()).await;
+        let listening = first.ok().and_then(Result::ok).flatten();
+        let Some((http, ops)) = listening.as_deref().and_then(addresses) else {
+            anyhow::bail!("the server did not start ({listening:?}):\n{}", tail(&settings));
+        };
+        let id = Pid::from_raw(id);
+        let mut server = Self { child, id, http, ops, settings, _stdout: stdout };
+        server.wait_until_ready().await?;
+        Ok(server)
+    }
+
+    /// The address of pages and API, as a URL without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// The address of the ops listener, as a URL without a trailing slash.
+    #[must_use]
+    pub fn ops_url(&self) -> String {
+        format!("http://{}", self.ops)
+    }
+
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id.as_raw()
+    }
+
+    /// The last lines of the server's log.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        tail(&self.settings)
+    }
+
+    /// Kills the process without warning, and waits until it is gone.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("kill the server")
+    }
+
+    /// Asks the process to end and waits; returns its exit code, `None` when a signal ended it.
+    pub async fn stop(mut self) -> anyhow::Result<Option<i32>> {
+        kill(self.id, Signal::SIGTERM).context("send SIGTERM")?;
+        let ended = timeout(STOP_WITHIN, self.child.wait()).await;
+        let status =
+            ended.with_context(|| format!("did not end in time:\n{}", self.log_tail()))??;
+        Ok(status.code())
+    }
+
+    /// Waits until the process ends by itself.
+    pub async fn wait(&mut self) -> anyhow::Result<Option<i32>> {
+        Ok(self.child.wait().await?.code())
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let client = reqwest::Client::new();
+        let deadline = Instant::now() + START_WITHIN;
+        let mut last = String::new();
+        while Instant::now() < deadline {
+            match client.get(format!("{}/readyz", self.ops_url())).send().await {
+                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) => last = answer.text().await.unwrap_or_default(),
+                Err(error) => last = error.to_string(),
+            }
+            if let Some(status) = self.child.try_wait()? {
+                anyhow::bail!("the server ended with {status}:\n{}", self.log_tail());
+            }
+            sleep(ASK_EVERY).await;
+        }
+        anyhow::bail!("the server did not become ready ({last}):\n{}", self.log_tail())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let tail = self.log_tail();
+            // A failed test shows what its server said; nobody else reads this.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), tail.as_bytes());
+        }
+        let _ = self.child.start_kill();
+    }
+}
+
+/// Reads `listening http=<addr> ops=<addr>`.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (http, ops) = line.strip_prefix("listening http=")?.split_once(" ops=")?;
+    Some((http.parse().ok()?, ops.trim().parse().ok()?))
+}
+
+fn tail(settings: &ServerSettings) -> String {
+    let log = std::fs::read_to_string(settings.log_path()).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LOG_LINES)..].join("\n")
+}
+
+/// What a child needs of this process's own environment.
+#[expect(clippy::disallowed_methods, reason = "the child's environment is built from ours")]
+fn inherited(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
