@@ -1,0 +1,326 @@
+//! The generator: closed loop for throughput, open loop for latency.
+//!
+//! In a closed loop each connection sends its next request when the last one is answered, which finds
+//! the maximum but forgives the server its pauses. In an open loop requests are due by a schedule that
+//! does not wait, and latency counts from when a request was due: a pause shows in all that it delayed.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::Connection;
+use crate::histogram::Histogram;
+
+/// How far apart the moments are at which requests become due, in microseconds. Those of one moment
+/// leave together; finer than a sleeping thread can be woken would be pretence.
+const GRAIN_US: u64 = 250;
+
+/// How often a tenant's first request is tried while the server asks to wait.
+const FIRST_ATTEMPTS: u32 = 100;
+/// How long to wait before trying it again.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long an open loop's connections get to send what was due at its end.
+const BACKLOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Requests of one kind, rendered in advance but for the idempotency key.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    heads: Vec<Vec<u8>>,
+    tail: Vec<u8>,
+    /// Numbers requests over all measurements of a run, so that no key is used twice.
+    next: Arc<AtomicU64>,
+}
+
+impl Requests {
+    /// Renders a consume request for each API key.
+    pub(crate) fn consume(api_keys: &[String], next: &Arc<AtomicU64>) -> Self {
+        let body = r#"{"items":[{"meter":"tts_ms","amount":1}]}"#;
+        let head = |api_key: &String| {
+            format!(
+                "POST /api/usage/consume HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+                 Authorization: Bearer {api_key}\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\nIdempotency-Key: ",
+                body.len()
+            )
+            .into_bytes()
+        };
+        let heads = api_keys.iter().map(head).collect();
+        Self { heads, tail: format!("\r\n\r\n{body}").into_bytes(), next: Arc::clone(next) }
+    }
+
+    /// Renders the next request, of a tenant that follows no pattern.
+    fn render_next(&self, into: &mut Vec<u8>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let index = usize::try_from(scattered).unwrap_or(0) % self.heads.len();
+        self.render(index, number, into);
+    }
+
+    fn render(&self, index: usize, number: u64, into: &mut Vec<u8>) {
+        into.clear();
+        into.extend_from_slice(&self.heads[index]);
+        // Writing to memory cannot fail.
+        let _ = write!(into, "00000000-0000-4000-8000-{number:012x}");
+        into.extend_from_slice(&self.tail);
+    }
+}
+
+/// How requests follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The next one when the last one is answered.
+    Closed,
+    /// So many a second, whatever happens.
+    Open {
+        /// Requests a second.
+        per_s: u64,
+    },
+}
+
+/// One measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Where to.
+    pub(crate) address: SocketAddr,
+    /// What to send.
+    pub(crate) requests: Arc<Requests>,
+    /// How.
+    pub(crate) pace: Pace,
+    /// Over how many connections.
+    pub(crate) connections: u32,
+    /// How long before counting starts.
+    pub(crate) warm_up: Duration,
+    /// How long to count.
+    pub(crate) duration: Duration,
+}
+
+/// What a measurement counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// The latencies of what was answered 200 while counting.
+    pub(crate) latencies: Histogram,
+    /// Everything that was answered 200, also before counting started.
+    pub(crate) acknowledged: u64,
+    /// Other answers by status, also before counting started.
+    pub(crate) refused: BTreeMap<u16, u64>,
+    /// What the first other answer said.
+    pub(crate) first_refusal: Option<String>,
+    /// What was due in an open loop and could not be sent, because every connection was waiting.
+    pub(crate) unsent: u64,
+}
+
+impl Tally {
+    /// Starts at nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            latencies: Histogram::new(),
+            acknowledged: 0,
+            refused: BTreeMap::new(),
+            first_refusal: None,
+            unsent: 0,
+        }
+    }
+
+    /// Adds another measurement's counts.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.latencies.merge(&other.latencies);
+        self.acknowledged += other.acknowledged;
+        self.unsent += other.unsent;
+        for (status, count) in &other.refused {
+            *self.refused.entry(*status).or_default() += count;
+        }
+        if self.first_refusal.is_none() {
+            self.first_refusal.clone_from(&other.first_refusal);
+        }
+    }
+}
+
+/// When requests become due, and until when they are counted.
+#[derive(Debug)]
+struct Schedule {
+    pace: Pace,
+    starts_at: Instant,
+    counts_from: Instant,
+    ends_at: Instant,
+    /// One permit for each request of an open loop that is due; closed at the end.
+    due: Semaphore,
+    taken: AtomicU64,
+}
+
+impl Schedule {
+    fn new(plan: &Plan) -> Self {
+        let starts_at = Instant::now();
+        let counts_from = starts_at + plan.warm_up;
+        Self {
+            pace: plan.pace,
+            starts_at,
+            counts_from,
+            ends_at: counts_from + plan.duration,
+            due: Semaphore::new(0),
+            taken: AtomicU64::new(0),
+        }
+    }
+
+    /// Waits until a connection's next request is due, and says since when; nothing at the end.
+    async fn next(&self) -> Option<Instant> {
+        match self.pace {
+            Pace::Closed => {
+                let now = Instant::now();
+                (now < self.ends_at).then_some(now)
+            }
+            Pace::Open { per_s } => {
+                // The semaphore is fair, so the order of numbers is the order of permits.
+                let number = self.taken.fetch_add(1, Ordering::Relaxed);
+                self.due.acquire().await.ok()?.forget();
+                Some(self.starts_at + due_after(number, per_s))
+            }
+        }
+    }
+
+    /// Makes requests due as time goes by. Runs on a thread of its own, because the runtime's timer
+    /// knows milliseconds only. Returns how many could not even be sent.
+    fn run_pacer(&self, per_s: u64) -> u64 {
+        let mut released = 0_u64;
+        let mut moment = self.starts_at;
+        while moment < self.ends_at {
+            moment += Duration::from_micros(GRAIN_US);
+            std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+            let passed_us = moment.duration_since(self.starts_at).as_micros();
+            let due = u64::try_from(passed_us * u128::from(per_s) / 1_000_000).unwrap_or(u64::MAX);
+            self.due.add_permits(usize::try_from(due - released).unwrap_or(0));
+            released = due;
+        }
+        while self.due.available_permits() > 0 && Instant::now() < self.ends_at + BACKLOG_PATIENCE {
+            std::thread::sleep(Duration::from_micros(GRAIN_US));
+        }
+        let unsent = self.due.available_permits();
+        self.due.close();
+        unsent as u64
+    }
+}
+
+/// When an open loop's request is due: at the first moment by which its number has come.
+fn due_after(number: u64, per_s: u64) -> Duration {
+    let exact_us = (u128::from(number) + 1) * 1_000_000;
+    let grains = exact_us.div_ceil(u128::from(per_s) * u128::from(GRAIN_US));
+    Duration::from_micros(u64::try_from(grains).unwrap_or(u64::MAX).saturating_mul(GRAIN_US))
+}
+
+/// Runs one measurement on a thread of its own runtime, and returns what it counted.
+pub(crate) fn run(plan: &Plan) -> anyhow::Result<Tally> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut connections = Vec::new();
+        for _ in 0..plan.connections {
+            connections.push(Connection::open(plan.address).await?);
+        }
+        let schedule = Arc::new(Schedule::new(plan));
+        let pacer = match plan.pace {
+            Pace::Closed => None,
+            Pace::Open { per_s } => {
+                let schedule = Arc::clone(&schedule);
+                Some(std::thread::spawn(move || schedule.run_pacer(per_s)))
+            }
+        };
+        let mut senders = JoinSet::new();
+        for connection in connections {
+            let (schedule, requests) = (Arc::clone(&schedule), Arc::clone(&plan.requests));
+            senders.spawn(send_all(connection, requests, schedule));
+        }
+        let mut tally = Tally::new();
+        while let Some(sent) = senders.join_next().await {
+            tally.merge(&sent.context("a sender panicked")??);
+        }
+        if let Some(pacer) = pacer {
+            tally.unsent = pacer.join().ok().context("the pacer panicked")?;
+        }
+        Ok(tally)
+    })
+}
+
+/// Sends one request for each of the API keys, once, and returns how long all took together.
+pub(crate) fn send_each_once(plan: &Plan) -> anyhow::Result<Duration> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let started = Instant::now();
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut senders = JoinSet::new();
+        for _ in 0..plan.connections {
+            let connection = Connection::open(plan.address).await?;
+            let (requests, next) = (Arc::clone(&plan.requests), Arc::clone(&next));
+            senders.spawn(send_firsts(connection, requests, next));
+        }
+        while let Some(sent) = senders.join_next().await {
+            sent.context("a sender panicked")??;
+        }
+        Ok(started.elapsed())
+    })
+}
+
+async fn send_firsts(
+    mut connection: Connection,
+    requests: Arc<Requests>,
+    next: Arc<AtomicUsize>,
+) -> anyhow::Result<()> {
+    let mut request = Vec::with_capacity(512);
+    loop {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= requests.heads.len() {
+            return Ok(());
+        }
+        requests.render(index, requests.next.fetch_add(1, Ordering::Relaxed), &mut request);
+        for attempt in 1.. {
+            let answer = connection.send(&request).await?;
+            match answer.status {
+                200 => break,
+                // Waking many tenants at once may be slowed down by the server.
+                503 if attempt < FIRST_ATTEMPTS => tokio::time::sleep(FIRST_PAUSE).await,
+                status => {
+                    let text = String::from_utf8_lossy(answer.body);
+                    bail!("a tenant's first request got {status}: {text}");
+                }
+            }
+        }
+    }
+}
+
+async fn send_all(
+    mut connection: Connection,
+    requests: Arc<Requests>,
+    schedule: Arc<Schedule>,
+) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new();
+    let mut request = Vec::with_capacity(512);
+    while let Some(due_at) = schedule.next().await {
+        requests.render_next(&mut request);
+        let answer = connection.send(&request).await?;
+        if answer.status != 200 {
+            *tally.refused.entry(answer.status).or_default() += 1;
+            let text = || String::from_utf8_lossy(answer.body).into_owned();
+            tally.first_refusal.get_or_insert_with(text);
+            continue;
+        }
+        tally.acknowledged += 1;
+        let answered_at = Instant::now();
+        let is_counted = match schedule.pace {
+            Pace::Closed => answered_at <= schedule.ends_at,
+            // All that was due counts, however late it was answered.
+            Pace::Open { .. } => true,
+        };
+        if is_counted && due_at >= schedule.counts_from {
+            tally.latencies.record(answered_at - due_at);
+        }
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests;
