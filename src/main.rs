@@ -1,3 +1,7 @@
-//! To be written.
+//! The `tenantry` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tenantry::cli::run()
+}

@@ -1,1 +1,230 @@
-//! To be written: problem.
+//! Problem documents (RFC 9457): the only shape in which an error leaves the API.
+//!
+//! A handler returns a [`Problem`]; the outermost layer writes the document, because only it
+//! knows the request's id. What a 5xx says is fixed text: its cause goes to the log.
+
+mod convert;
+pub mod docs;
+mod kind;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use serde_json::{Map, Value, json};
+
+pub use kind::ProblemKind;
+
+/// The media type of a problem document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Where the kinds are explained; the kind's code is appended.
+pub const TYPE_BASE: &str = "https://docs.tenantry.dev/problems#";
+
+/// What went wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// A JSON pointer to the field, empty for the whole body.
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// An error on its way out.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: ProblemKind,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldProblem>,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<Arc<str>>,
+}
+
+/// What a handler answers.
+pub type Result<T> = std::result::Result<T, Problem>;
+
+impl Problem {
+    /// A problem of that kind, explained by its title alone.
+    pub fn new(kind: ProblemKind) -> Self {
+        let detail = if kind.status().is_server_error() { fixed_detail(kind) } else { kind.title() };
+        Self {
+            kind,
+            detail: Cow::Borrowed(detail),
+            errors: Vec::new(),
+            members: Map::new(),
+            headers: Vec::new(),
+            cause: None,
+        }
+    }
+
+    /// A fault of ours: the cause is logged, never shown.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::new(ProblemKind::Internal).caused_by(cause)
+    }
+
+    /// A refused field.
+    pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(ProblemKind::Invalid).field(pointer, detail)
+    }
+
+    /// Explains this very occurrence. Texts of 5xx stay fixed.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        if !self.kind.status().is_server_error() {
+            self.detail = detail.into();
+        }
+        self
+    }
+
+    /// Names a field that is wrong.
+    #[must_use]
+    pub fn field(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.errors.push(FieldProblem { pointer: pointer.into(), detail: detail.into() });
+        self
+    }
+
+    /// Adds a member to the document.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        self.header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Remembers the cause for the log.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(Arc::from(cause.to_string()));
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// What a person reads.
+    pub fn text(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that are wrong.
+    pub fn fields(&self) -> &[FieldProblem] {
+        &self.errors
+    }
+
+    /// A member of the document.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
+    /// The cause, for the log.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The document.
+    pub fn document(&self, request_id: &str, path: &str) -> Value {
+        let mut body = json!({
+            "type": format!("{TYPE_BASE}{}", self.kind.code()),
+            "title": self.kind.title(),
+            "status": self.kind.status().as_u16(),
+            "detail": self.detail,
+            "code": self.kind.code(),
+            "request_id": request_id,
+        });
+        let object = body.as_object_mut().expect("the document is an object");
+        if !path.is_empty() {
+            object.insert("instance".to_owned(), path.into());
+        }
+        if !self.errors.is_empty() {
+            let errors = self.errors.iter();
+            let errors = errors.map(|e| json!({ "pointer": e.pointer, "detail": e.detail }));
+            object.insert("errors".to_owned(), errors.collect());
+        }
+        for (name, value) in &self.members {
+            object.insert(name.clone(), value.clone());
+        }
+        body
+    }
+
+    /// Writes the document into an answer that carries this problem.
+    pub fn write(&self, response: &mut Response, request_id: &str, path: &str) {
+        let body = serde_json::to_vec(&self.document(request_id, path)).unwrap_or_default();
+        *response.body_mut() = body.into();
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+
+    /// The problem behind a bare answer of the router or of a library.
+    pub fn of_bare(response: &Response) -> Option<Self> {
+        use http::StatusCode as S;
+        let kind = match response.status() {
+            S::BAD_REQUEST => ProblemKind::MalformedRequest,
+            S::NOT_FOUND => ProblemKind::NotFound,
+            S::METHOD_NOT_ALLOWED => ProblemKind::MethodNotAllowed,
+            S::REQUEST_TIMEOUT => ProblemKind::RequestTimeout,
+            S::PAYLOAD_TOO_LARGE => ProblemKind::BodyTooLarge,
+            S::UNSUPPORTED_MEDIA_TYPE => ProblemKind::UnsupportedMediaType,
+            status if status.is_client_error() => ProblemKind::MalformedRequest,
+            status if status.is_server_error() => ProblemKind::Internal,
+            _ => return None,
+        };
+        let problem = Self::new(kind);
+        Some(match response.headers().get(ALLOW) {
+            Some(allow) => {
+                let allow = allow.to_str().unwrap_or_default();
+                problem.detail(format!("allowed here: {allow}"))
+            }
+            None => problem,
+        })
+    }
+}
+
+/// 5xx texts say what the caller can do, and nothing about us.
+fn fixed_detail(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Overloaded => "Nothing was changed. Try again a little later.",
+        ProblemKind::Unavailable => "Nothing was changed. Try again later.",
+        ProblemKind::TenantQuarantined => "Nothing was changed. Operators have been alerted.",
+        ProblemKind::DeadlineExceeded => "Try again; use the same Idempotency-Key if there was one.",
+        ProblemKind::OutcomeUnknown => "Ask again with the same Idempotency-Key: its answer tells.",
+        ProblemKind::StorageFull => "Nothing was changed. Delete files, or try again later.",
+        _ => "The fault is ours and was logged under this request id.",
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+        if self.kind == ProblemKind::Unauthenticated {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,188 @@
-//! To be written: server.
+//! The accept loop: connections with limits on everything a client can hold open.
+//!
+//! hyper closes slow heads and idle connections by itself, but never a client that sends nothing
+//! or part of an HTTP/2 preface, and it never gives up on one that does not read. Both are done
+//! here.
+
+mod slots;
+mod stall;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tenantry_supervision::spawn::{Tasks, spawn};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+use crate::config::sections::Http;
+use slots::{Slot, Slots};
+use stall::StallGuard;
+
+pub use slots::bucket_of;
+
+/// A head longer than this is answered 431.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Headers of one request, at most.
+const MAX_HEADERS: usize = 100;
+/// Requests of one HTTP/2 connection at once.
+const MAX_STREAMS: u32 = 100;
+/// Streams reset by errors of the client before its connection is closed.
+const MAX_LOCAL_RESETS: usize = 256;
+/// Bytes in flight towards us on one HTTP/2 stream.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Bytes in flight towards us on one HTTP/2 connection.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes waiting to be sent on one HTTP/2 stream.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// How often a silent HTTP/2 connection is asked whether it lives, and how long it may think.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed accept (out of file descriptors) the next one waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Who is on the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// One listener and what serves it.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    tasks: Tasks,
+    limits: Limits,
+    slots: Slots,
+    builder: Builder<TokioExecutor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    first_byte: Duration,
+    head: Duration,
+    stall: Duration,
+}
+
+impl Server {
+    /// Prepares to serve a router.
+    pub fn new(listener: TcpListener, router: Router, http: &Http, tasks: Tasks) -> Self {
+        let limits = Limits {
+            first_byte: http.first_byte_timeout.0,
+            head: http.head_timeout.0,
+            stall: http.body_timeout.0,
+        };
+        let slots = Slots::new(http.max_connections.0, http.max_connections_per_address.0);
+        Self { listener, router, tasks, limits, slots, builder: builder(limits.head) }
+    }
+
+    /// Serves until told to stop, then waits for the connections, at most so long.
+    pub async fn run(self, stop: CancellationToken, drain: Duration) {
+        let graceful = GracefulShutdown::new();
+        let force = CancellationToken::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.welcome(stream, peer, &graceful, &force),
+                Err(error) => {
+                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        if timeout(drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!("connections were cut after the drain's time");
+        }
+        force.cancel();
+    }
+
+    fn welcome(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        graceful: &GracefulShutdown,
+        force: &CancellationToken,
+    ) {
+        let Some(slot) = self.slots.take(peer.ip()) else {
+            metrics::counter!("http_server_connections_refused_total").increment(1);
+            return;
+        };
+        // Answers are small and complete when written: waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        let seen = Arc::new(Notify::new());
+        let service = {
+            let (router, seen) = (self.router.clone(), seen.clone());
+            service_fn(move |mut request: http::Request<Incoming>| {
+                seen.notify_one();
+                request.extensions_mut().insert(Peer(peer));
+                let mut router = router.clone();
+                async move {
+                    let answer = router.call(request.map(Body::new)).await;
+                    Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
+                }
+            })
+        };
+        let builder = self.builder.clone();
+        let (limits, watcher, force) = (self.limits, graceful.watcher(), force.clone());
+        spawn("http.connection", &self.tasks, async move {
+            let _slot: Slot = slot;
+            let mut first = [0];
+            if !matches!(timeout(limits.first_byte, stream.peek(&mut first)).await, Ok(Ok(1))) {
+                return;
+            }
+            let io = TokioIo::new(StallGuard::new(stream, limits.stall));
+            let connection = watcher.watch(builder.serve_connection(io, service).into_owned());
+            let silent = async {
+                // Ends the connection unless a first request is seen in time.
+                if timeout(limits.head, seen.notified()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error = %error, "a connection ended early");
+                },
+                () = silent => tracing::debug!("a connection sent no request"),
+                () = force.cancelled() => {}
+            }
+        });
+    }
+}
+
+fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(16 * 1024)
+        .max_local_error_reset_streams(MAX_LOCAL_RESETS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
