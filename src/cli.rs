@@ -1,1 +1,129 @@
-//! To be written: cli.
+//! The command line. stdout is data, stderr is talk.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line prints")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::config::{self, Config};
+use crate::{problem, telemetry};
+
+/// The command line or the configuration is wrong.
+const EXIT_USAGE: u8 = 64;
+/// Anything else.
+const EXIT_FAILURE: u8 = 1;
+
+/// The back office of a SaaS product in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "tenantry", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    /// Path of the configuration file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server.
+    Serve,
+    /// Reads the configuration, says what is wrong with it, and prints what is in force.
+    Check,
+    /// Prints a generated part of the documentation.
+    #[command(hide = true)]
+    Docs {
+        /// Which part.
+        part: DocsPart,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum DocsPart {
+    Configuration,
+    Problems,
+}
+
+/// Runs the command line and says how it ended.
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    if let Command::Docs { part } = arguments.command {
+        print!("{}", docs(part));
+        return ExitCode::SUCCESS;
+    }
+    let config = match Config::load(arguments.config.as_deref()) {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in &errors.0 {
+                eprintln!("error: {error}");
+            }
+            eprintln!("hint: `docs/src/configuration.md` lists every setting");
+            return EXIT_USAGE.into();
+        }
+    };
+    match execute(&arguments.command, config) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            EXIT_FAILURE.into()
+        }
+    }
+}
+
+fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
+    if let Command::Check = command {
+        print!("{}", toml::to_string(&config).context("print the configuration")?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve(config).await,
+            Command::Check | Command::Docs { .. } => Ok(ExitCode::SUCCESS),
+        }
+    })
+}
+
+fn docs(part: DocsPart) -> String {
+    match part {
+        DocsPart::Configuration => config::docs::page(),
+        DocsPart::Problems => problem::docs::table(),
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::start_log(&config.telemetry);
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let effective = serde_json::to_string(&config).unwrap_or_default();
+    tracing::info!(configuration = effective, "starting");
+    let running = App::start(config).await?;
+    println!("listening http={} ops={}", running.http_addr, running.ops_addr);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let is_clean = tokio::select! {
+        is_clean = running.stop() => is_clean,
+        // A second signal means now.
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    tracing::info!(clean = is_clean, "stopped");
+    Ok(if is_clean { ExitCode::SUCCESS } else { EXIT_FAILURE.into() })
+}

@@ -88,7 +88,7 @@ impl Config {
     ) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
         let mut table = file.map_or_else(Table::new, |path| read_file(path, &mut errors));
-        overlay(&mut table, variables.into_iter().collect(), &mut errors);
+        overlay(&mut table, &variables.into_iter().collect(), &mut errors);
 
         let sections = ["http", "ops", "database", "mail", "login", "studio", "storage", "limits"];
         let mut parts: BTreeMap<&str, Value> = BTreeMap::new();
@@ -235,7 +235,7 @@ fn read<T: DeserializeOwned + Default>(
 }
 
 /// Lays the variables over the file. A variable that is set but empty counts as not set.
-fn overlay(table: &mut Table, variables: BTreeMap<String, String>, errors: &mut Vec<String>) {
+fn overlay(table: &mut Table, variables: &BTreeMap<String, String>, errors: &mut Vec<String>) {
     let mut set = |field: &Field, text: &str| {
         let value = Value::String(text.to_owned());
         if field.section.is_empty() {

@@ -1,1 +1,225 @@
-//! To be written: layers.
+//! What every request passes on its way in and every answer on its way out.
+//!
+//! The whole list stands in [`Front::pass`], in order, as one tower layer: a layer for each
+//! would allocate and copy the stack below it once per request.
+
+mod address;
+mod headers;
+mod observe;
+mod rate;
+mod request_id;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, StatusCode};
+use tenantry_actors::clock::SharedClock;
+use tenantry_supervision::deadline::Deadline;
+use tenantry_supervision::gate::Gate;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use crate::auth::Gatekeeper;
+use crate::problem::{Problem, ProblemKind};
+use crate::server::Peer;
+use observe::Observer;
+
+pub use address::client_address;
+pub use observe::{ACTIVE_REQUESTS, REQUEST_SECONDS};
+pub use rate::{Charge, Limiter, Policy};
+pub use request_id::{RequestIds, X_REQUEST_ID};
+
+/// A longer address is refused.
+const URI_BYTES_MAX: usize = 8 * 1024;
+/// Seconds after which a client that met a full house should come back.
+const OVERLOADED_RETRY_S: u64 = 1;
+/// What a request that has no time of its own may take before its answer begins.
+const UPLOAD_GRACE: Duration = Duration::from_secs(45);
+
+/// Settings of the front.
+#[derive(Clone, Debug)]
+pub struct FrontSettings {
+    /// How long a request may take until its answer begins.
+    pub request_timeout: Duration,
+    /// Requests being worked on, at most.
+    pub in_flight_max: u32,
+    /// Proxies whose word about a client's address is taken.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Whether clients reach us over https.
+    pub is_https: bool,
+}
+
+/// What all requests share on their way.
+#[derive(Debug)]
+pub struct Front {
+    settings: FrontSettings,
+    clock: SharedClock,
+    gate: Gate,
+    observer: Observer,
+    gatekeeper: Arc<Gatekeeper>,
+}
+
+/// The client's address, as far as it can be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+impl Front {
+    /// Builds the front.
+    pub fn new(settings: FrontSettings, clock: SharedClock, gatekeeper: Arc<Gatekeeper>) -> Self {
+        let gate = Gate::new("http.requests", settings.in_flight_max);
+        Self { settings, clock, gate, observer: Observer::new(), gatekeeper }
+    }
+
+    /// The list: what happens to a request, from the outside in and back.
+    async fn pass<S>(&self, mut request: Request, inner: S) -> Response
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        let ids = RequestIds::of(&request, &self.clock);
+        let observed = self.observer.begin(&request, &ids);
+        let path = request.uri().path().to_owned();
+        let method = request.method().clone();
+        request.extensions_mut().insert(ids.clone());
+
+        let work = self.work(request, inner).instrument(observed.span.clone());
+        let mut response = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Ok(Err(problem)) => problem.into_response(),
+            Err(_) => Problem::internal("a handler panicked").into_response(),
+        };
+
+        finish(&mut response, &ids, &path, &method);
+        let is_page = is_html(&response) || path.starts_with("/assets/");
+        headers::secure(response.headers_mut(), is_page, self.settings.is_https);
+        response.headers_mut().insert(X_REQUEST_ID, ids.shown.clone());
+        self.observer.end(&observed, &response);
+        response
+    }
+
+    /// Admission, deadline and credentials, then the route itself.
+    async fn work<S>(
+        &self,
+        mut request: Request,
+        mut inner: S,
+    ) -> Result<Response, Problem>
+    where
+        S: Service<Request, Response = Response, Error = Infallible>,
+    {
+        if uri_bytes(&request) > URI_BYTES_MAX {
+            return Err(Problem::new(ProblemKind::UriTooLong));
+        }
+        let overloaded =
+            |_| Problem::new(ProblemKind::Overloaded).retry_after(OVERLOADED_RETRY_S);
+        let _permit = self.gate.try_enter().map_err(overloaded)?;
+        let deadline = Deadline::after(self.settings.request_timeout);
+        request.extensions_mut().insert(deadline);
+        let address = self.address(&request);
+        request.extensions_mut().insert(ClientAddress(address));
+
+        let served = async {
+            let admitted = self.gatekeeper.admit(&request, address)?;
+            let mut response = inner.call(request).await.unwrap_or_else(|never| match never {});
+            if let Some(charge) = &admitted.charge {
+                charge.write(response.headers_mut());
+            }
+            Ok(response)
+        };
+        // The domain answers by the deadline itself; this net is for what forgot to.
+        let net = deadline.instant() + UPLOAD_GRACE.min(self.settings.request_timeout);
+        match tokio::time::timeout_at(net, served).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Problem::new(ProblemKind::DeadlineExceeded)),
+        }
+    }
+
+    fn address(&self, request: &Request) -> IpAddr {
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
+        client_address(peer, request.headers(), &self.settings.trusted_proxies)
+    }
+}
+
+fn uri_bytes(request: &Request) -> usize {
+    let uri = request.uri();
+    uri.path().len() + uri.query().map_or(0, str::len)
+}
+
+fn is_html(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"text/html"))
+}
+
+/// Gives every error its document.
+fn finish(response: &mut Response, ids: &RequestIds, path: &str, method: &Method) {
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || is_html(response) {
+        return;
+    }
+    let problem = response.extensions().get::<Arc<Problem>>().cloned();
+    let Some(problem) = problem.or_else(|| Problem::of_bare(response).map(Arc::new)) else {
+        return;
+    };
+    problem.write(response, ids.text(), path);
+    response.extensions_mut().insert(problem);
+    if method == Method::HEAD {
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::PAYLOAD_TOO_LARGE {
+        // The rest of the body is still on its way: the connection cannot be used again.
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+}
+
+/// The front as a tower layer.
+#[derive(Clone, Debug)]
+pub struct FrontLayer(pub Arc<Front>);
+
+impl<S> Layer<S> for FrontLayer {
+    type Service = FrontService<S>;
+
+    fn layer(&self, inner: S) -> FrontService<S> {
+        FrontService { front: self.0.clone(), inner }
+    }
+}
+
+/// The front around a service.
+#[derive(Clone, Debug)]
+pub struct FrontService<S> {
+    front: Arc<Front>,
+    inner: S,
+}
+
+impl<S> Service<Request> for FrontService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let front = self.front.clone();
+        // The clone stays for the next request; the one that was made ready is used now.
+        let next = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, next);
+        Box::pin(async move { Ok(front.pass(request, ready).await) })
+    }
+}

@@ -140,27 +140,26 @@ impl Problem {
 
     /// The document.
     pub fn document(&self, request_id: &str, path: &str) -> Value {
-        let mut body = json!({
-            "type": format!("{TYPE_BASE}{}", self.kind.code()),
-            "title": self.kind.title(),
-            "status": self.kind.status().as_u16(),
-            "detail": self.detail,
-            "code": self.kind.code(),
-            "request_id": request_id,
-        });
-        let object = body.as_object_mut().expect("the document is an object");
+        let mut object = Map::new();
+        let mut set = |name: &str, value: Value| object.insert(name.to_owned(), value);
+        set("type", format!("{TYPE_BASE}{}", self.kind.code()).into());
+        set("title", self.kind.title().into());
+        set("status", self.kind.status().as_u16().into());
+        set("detail", self.detail.as_ref().into());
+        set("code", self.kind.code().into());
+        set("request_id", request_id.into());
         if !path.is_empty() {
-            object.insert("instance".to_owned(), path.into());
+            set("instance", path.into());
         }
         if !self.errors.is_empty() {
             let errors = self.errors.iter();
             let errors = errors.map(|e| json!({ "pointer": e.pointer, "detail": e.detail }));
-            object.insert("errors".to_owned(), errors.collect());
+            set("errors", errors.collect());
         }
         for (name, value) in &self.members {
-            object.insert(name.clone(), value.clone());
+            set(name, value.clone());
         }
-        body
+        Value::Object(object)
     }
 
     /// Writes the document into an answer that carries this problem.

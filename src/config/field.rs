@@ -141,7 +141,7 @@ fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 fn shown(value: u64, units: &[(&str, u64)]) -> String {
     units
         .iter()
-        .filter(|(_, factor)| value > 0 && value % factor == 0)
+        .filter(|(_, factor)| value > 0 && value.is_multiple_of(*factor))
         .max_by_key(|(_, factor)| *factor)
         .map_or_else(|| format!("{value}{}", units[0].0), |(u, f)| format!("{}{u}", value / f))
 }

@@ -19,9 +19,9 @@ const SHARDS: usize = 16;
 const KEYS_PER_SHARD_MAX: usize = 16_384;
 
 /// `RateLimit-Policy` of the draft standard.
-pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// `RateLimit` of the draft standard.
-pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// How much is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
