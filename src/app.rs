@@ -137,10 +137,7 @@ fn serve(
     spawn("http.accept", tasks, server.run(stop, REQUESTS_SHARE))
 }
 
-async fn upkeep(
-    metrics: metrics_exporter_prometheus::PrometheusHandle,
-    stop: CancellationToken,
-) {
+async fn upkeep(metrics: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
     let mut ticks = interval(telemetry::UPKEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {

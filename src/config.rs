@@ -76,9 +76,11 @@ pub fn all_fields() -> impl Iterator<Item = &'static Field> {
 impl Config {
     /// Loads the configuration of this process.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigErrors> {
-        Self::from_sources(file, std::env::vars_os().filter_map(|(k, v)| {
-            Some((k.into_string().ok()?, v.into_string().ok()?))
-        }))
+        Self::from_sources(
+            file,
+            std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        )
     }
 
     /// Loads a configuration from a file and the given variables.

@@ -108,19 +108,14 @@ impl Front {
     }
 
     /// Admission, deadline and credentials, then the route itself.
-    async fn work<S>(
-        &self,
-        mut request: Request,
-        mut inner: S,
-    ) -> Result<Response, Problem>
+    async fn work<S>(&self, mut request: Request, mut inner: S) -> Result<Response, Problem>
     where
         S: Service<Request, Response = Response, Error = Infallible>,
     {
         if uri_bytes(&request) > URI_BYTES_MAX {
             return Err(Problem::new(ProblemKind::UriTooLong));
         }
-        let overloaded =
-            |_| Problem::new(ProblemKind::Overloaded).retry_after(OVERLOADED_RETRY_S);
+        let overloaded = |_| Problem::new(ProblemKind::Overloaded).retry_after(OVERLOADED_RETRY_S);
         let _permit = self.gate.try_enter().map_err(overloaded)?;
         let deadline = Deadline::after(self.settings.request_timeout);
         request.extensions_mut().insert(deadline);

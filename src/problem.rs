@@ -49,7 +49,8 @@ pub type Result<T> = std::result::Result<T, Problem>;
 impl Problem {
     /// A problem of that kind, explained by its title alone.
     pub fn new(kind: ProblemKind) -> Self {
-        let detail = if kind.status().is_server_error() { fixed_detail(kind) } else { kind.title() };
+        let detail =
+            if kind.status().is_server_error() { fixed_detail(kind) } else { kind.title() };
         Self {
             kind,
             detail: Cow::Borrowed(detail),
@@ -203,7 +204,9 @@ fn fixed_detail(kind: ProblemKind) -> &'static str {
         ProblemKind::Overloaded => "Nothing was changed. Try again a little later.",
         ProblemKind::Unavailable => "Nothing was changed. Try again later.",
         ProblemKind::TenantQuarantined => "Nothing was changed. Operators have been alerted.",
-        ProblemKind::DeadlineExceeded => "Try again; use the same Idempotency-Key if there was one.",
+        ProblemKind::DeadlineExceeded => {
+            "Try again; use the same Idempotency-Key if there was one."
+        }
         ProblemKind::OutcomeUnknown => "Ask again with the same Idempotency-Key: its answer tells.",
         ProblemKind::StorageFull => "Nothing was changed. Delete files, or try again later.",
         _ => "The fault is ours and was logged under this request id.",

@@ -14,8 +14,7 @@ const SECONDS: [f64; 16] = [
     60.0,
 ];
 /// Buckets of counts: rows in a batch, waiters in a queue.
-const COUNTS: [f64; 11] =
-    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 4096.0];
+const COUNTS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 4096.0];
 /// Buckets of sizes in bytes.
 const BYTES: [f64; 8] =
     [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 16_777_216.0];
@@ -24,8 +23,7 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts the log. The second call in one process (tests) changes nothing.
 pub fn start_log(settings: &Telemetry) {
-    let filter =
-        EnvFilter::try_new(&settings.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&settings.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = match settings.log_format {
         LogFormat::Json => base

@@ -27,7 +27,9 @@ pub fn page() -> String {
             current = Some(field.section);
             let title = if field.section.is_empty() { "Top level" } else { field.section };
             let _ = write!(page, "\n## {title}\n\n");
-            page.push_str("| setting | variable | default | meaning |\n| --- | --- | --- | --- |\n");
+            page.push_str(
+                "| setting | variable | default | meaning |\n| --- | --- | --- | --- |\n",
+            );
         }
         let section = match field.section {
             "" => Some(&defaults),

@@ -94,7 +94,10 @@ impl Policy {
             }
             Self::Cells { every, burst } => {
                 let window = every.as_secs_f64() * cells_as_factor(burst);
-                format!("\"{name}\";q={burst};w={}", Duration::from_secs_f64(window).as_secs().max(1))
+                format!(
+                    "\"{name}\";q={burst};w={}",
+                    Duration::from_secs_f64(window).as_secs().max(1)
+                )
             }
         }
     }
@@ -117,7 +120,11 @@ fn judge_window(cell: &mut Cell, now: u64, quota: u64, window: u64) -> Verdict {
     let weighed = u128::from(cell.before) * u128::from(left) / u128::from(window);
     let used = cell.count.saturating_add(u64::try_from(weighed).unwrap_or(u64::MAX));
     if used >= quota {
-        return Verdict { is_allowed: false, remaining: 0, wait: Duration::from_nanos(left.max(1)) };
+        return Verdict {
+            is_allowed: false,
+            remaining: 0,
+            wait: Duration::from_nanos(left.max(1)),
+        };
     }
     cell.count += 1;
     let remaining = quota - used - 1;
