@@ -289,7 +289,8 @@ impl FromStr for Scopes {
     type Err = UnknownWord;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let find = |word: &str| SCOPES.iter().find(|(_, name)| *name == word).map(|(scope, _)| *scope);
+        let find =
+            |word: &str| SCOPES.iter().find(|(_, name)| *name == word).map(|(scope, _)| *scope);
         text.split_whitespace().map(|word| find(word).ok_or(UnknownWord)).collect()
     }
 }

@@ -22,10 +22,11 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::{constant_time, digest, hmac, rand};
 use data_encoding::HEXLOWER;
+use tenantry_supervision::spawn::{Tasks, spawn_blocking};
 
 pub use self::cipher::{Cipher, Place};
-pub use self::signing::{PublicKey, SigningKey};
 use self::master::MasterKey;
+pub use self::signing::{PublicKey, SigningKey};
 use self::store::KeyStore;
 use crate::ids::{TenantId, UserId};
 
@@ -40,11 +41,11 @@ pub struct KeyRing {
 
 struct Inner {
     digest_key: hmac::Key,
-    refresh_key: hmac::Key,
     system: Cipher,
     master: MasterKey,
     store: KeyStore,
     random: SystemRandom,
+    tasks: Tasks,
 }
 
 impl KeyRing {
@@ -54,12 +55,12 @@ impl KeyRing {
     pub fn open(data_dir: &Path) -> Result<Self, KeyError> {
         let folder = data_dir.join("keys");
         let master = MasterKey::open(&folder)?;
-        let store = KeyStore::open(&folder, master.derive("wrap/v1"))?;
+        let store = KeyStore::open(&folder, &master.derive("wrap/v1"))?;
         let system = Cipher::new(&master.derive("system/v1"), "system")?;
         let digest_key = hmac::Key::new(hmac::HMAC_SHA256, master.derive("digest/v1").as_slice());
-        let refresh_key = hmac::Key::new(hmac::HMAC_SHA256, master.derive("refresh/v1").as_slice());
         let random = SystemRandom::new();
-        let inner = Inner { digest_key, refresh_key, system, master, store, random };
+        let tasks = Tasks::new();
+        let inner = Inner { digest_key, system, master, store, random, tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -90,8 +91,7 @@ impl KeyRing {
 
     /// Destroys a tenant's data key: what it sealed can never be opened again.
     pub async fn destroy_tenant(&self, tenant: TenantId) -> Result<(), KeyError> {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.store.destroy(&tenant.to_string())).await
+        self.on_disk(move |store| store.destroy(&tenant.to_string())).await
     }
 
     /// Returns the signing key of that purpose and generation, for tokens or journal heads.
@@ -110,13 +110,6 @@ impl KeyRing {
         Ok(bytes)
     }
 
-    /// Authenticates parts under the key of refresh tokens.
-    pub(crate) fn refresh_mac(&self, parts: &[&[u8]]) -> [u8; KEY_BYTES] {
-        let mut mac = [0_u8; KEY_BYTES];
-        mac.copy_from_slice(keyed(&self.inner.refresh_key, parts).as_ref());
-        mac
-    }
-
     async fn cipher_of(&self, subject: String) -> Result<Cipher, KeyError> {
         if let Some(cipher) = self.inner.store.cipher(&subject)? {
             return Ok(cipher);
@@ -126,8 +119,17 @@ impl KeyRing {
     }
 
     async fn create(&self, subjects: Vec<String>) -> Result<(), KeyError> {
+        self.on_disk(move |store| store.create(&subjects)).await
+    }
+
+    /// Runs file work to its end on a blocking thread, even when the caller has gone.
+    async fn on_disk(
+        &self,
+        work: impl FnOnce(&KeyStore) -> Result<(), KeyError> + Send + 'static,
+    ) -> Result<(), KeyError> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.store.create(&subjects)).await
+        let done = spawn_blocking("keystore", &self.inner.tasks, move || work(&inner.store));
+        done.await.unwrap_or(Err(KeyError::Interrupted))
     }
 }
 
@@ -155,13 +157,6 @@ fn keyed(key: &hmac::Key, parts: &[&[u8]]) -> hmac::Tag {
         context.update(part);
     }
     context.sign()
-}
-
-/// Runs file work to its end on a blocking thread, even when the caller has gone.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
-) -> Result<T, KeyError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(KeyError::Interrupted))
 }
 
 /// Why a key cannot be had.

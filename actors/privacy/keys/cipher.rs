@@ -65,8 +65,7 @@ impl Cipher {
     /// Opens what was sealed for the same place by the same owner.
     pub fn open(&self, place: Place<'_>, sealed: &str) -> Result<Vec<u8>, KeyError> {
         let text = sealed.strip_prefix(PREFIX).ok_or(KeyError::Sealed)?;
-        let mut bytes =
-            BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| KeyError::Sealed)?;
+        let mut bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| KeyError::Sealed)?;
         if bytes.len() < NONCE_LEN + TAG_BYTES {
             return Err(KeyError::Sealed);
         }

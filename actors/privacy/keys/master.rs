@@ -73,7 +73,8 @@ fn create(folder: &Path, path: &Path) -> io::Result<()> {
     rand::fill(key.as_mut_slice()).map_err(|_| io::Error::other("no randomness"))?;
     let text = Zeroizing::new(format!("{PREFIX}{}\n", BASE64URL_NOPAD.encode(key.as_slice())));
     let draft = folder.join(format!("{FILE}.{}.new", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     let linked = fs::hard_link(&draft, path);

@@ -36,12 +36,9 @@ struct Lines {
 }
 
 impl KeyStore {
-    pub(super) fn open(
-        folder: &Path,
-        wrap: Zeroizing<[u8; KEY_BYTES]>,
-    ) -> Result<Self, KeyError> {
+    pub(super) fn open(folder: &Path, wrap: &[u8; KEY_BYTES]) -> Result<Self, KeyError> {
         let path = folder.join(FILE);
-        let wrap = Cipher::new(&wrap, "keystore")?;
+        let wrap = Cipher::new(wrap, "keystore")?;
         let file = append_to(&path).map_err(io_error)?;
         let text = fs::read_to_string(&path).map_err(io_error)?;
         // A torn last line was never flushed, hence never used.
@@ -88,8 +85,7 @@ impl KeyStore {
             return Ok(());
         }
         let before = lines.file.metadata().map_err(io_error)?.len();
-        let written =
-            lines.file.write_all(text.as_bytes()).and_then(|()| lines.file.sync_data());
+        let written = lines.file.write_all(text.as_bytes()).and_then(|()| lines.file.sync_data());
         if let Err(source) = written {
             // Whatever part arrived must not stand before the next line.
             lines.file.set_len(before).map_err(io_error)?;
@@ -109,7 +105,9 @@ impl KeyStore {
                 kept.push('\n');
             }
         }
-        kept.push_str(&format!("{VERSION} {owner} {DESTROYED}\n"));
+        for word in [VERSION, " ", owner, " ", DESTROYED, "\n"] {
+            kept.push_str(word);
+        }
         lines.file = self.replace(&kept).map_err(io_error)?;
         lines.wrapped.insert(owner.to_owned(), None);
         Ok(())
