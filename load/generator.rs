@@ -27,7 +27,8 @@ const GRAIN_US: u64 = 250;
 const FIRST_ATTEMPTS: u32 = 100;
 /// How long to wait before trying it again.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How long an open loop's connections get to send what was due at its end.
+/// How long an open loop's connections get to send what was due at its end; what they did not send by
+/// then is reported.
 const BACKLOG_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Requests of one kind, rendered in advance but for the idempotency key.
@@ -150,61 +151,74 @@ struct Schedule {
     starts_at: Instant,
     counts_from: Instant,
     ends_at: Instant,
-    /// One permit for each request of an open loop that is due; closed at the end.
+    /// How many requests of an open loop become due in all.
+    total: u64,
+    /// One permit for each of them that is due and not yet taken.
     due: Semaphore,
     taken: AtomicU64,
+    unsent: AtomicU64,
 }
 
 impl Schedule {
     fn new(plan: &Plan) -> Self {
         let starts_at = Instant::now();
         let counts_from = starts_at + plan.warm_up;
+        let ends_at = counts_from + plan.duration;
+        let total = match plan.pace {
+            Pace::Closed => 0,
+            Pace::Open { per_s } => due_until(ends_at - starts_at, per_s),
+        };
         Self {
             pace: plan.pace,
             starts_at,
             counts_from,
-            ends_at: counts_from + plan.duration,
+            ends_at,
+            total,
             due: Semaphore::new(0),
             taken: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
         }
     }
 
     /// Waits until a connection's next request is due, and says since when; nothing at the end.
     async fn next(&self) -> Option<Instant> {
-        match self.pace {
-            Pace::Closed => {
-                let now = Instant::now();
-                (now < self.ends_at).then_some(now)
+        let Pace::Open { per_s } = self.pace else {
+            let now = Instant::now();
+            return (now < self.ends_at).then_some(now);
+        };
+        loop {
+            // The semaphore is fair, so the order of numbers is the order of permits.
+            let number = self.taken.fetch_add(1, Ordering::Relaxed);
+            if number >= self.total {
+                return None;
             }
-            Pace::Open { per_s } => {
-                // The semaphore is fair, so the order of numbers is the order of permits.
-                let number = self.taken.fetch_add(1, Ordering::Relaxed);
-                self.due.acquire().await.ok()?.forget();
-                Some(self.starts_at + due_after(number, per_s))
+            self.due.acquire().await.ok()?.forget();
+            if Instant::now() <= self.ends_at + BACKLOG_PATIENCE {
+                return Some(self.starts_at + due_after(number, per_s));
             }
+            self.unsent.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Makes requests due as time goes by. Runs on a thread of its own, because the runtime's timer
-    /// knows milliseconds only. Returns how many could not even be sent.
-    fn run_pacer(&self, per_s: u64) -> u64 {
-        let mut released = 0_u64;
-        let mut moment = self.starts_at;
-        while moment < self.ends_at {
-            moment += Duration::from_micros(GRAIN_US);
+    /// knows milliseconds only.
+    fn run_pacer(&self, per_s: u64) {
+        let mut released = 0;
+        let mut passed = Duration::ZERO;
+        while released < self.total {
+            passed += Duration::from_micros(GRAIN_US);
+            let moment = self.starts_at + passed;
             std::thread::sleep(moment.saturating_duration_since(Instant::now()));
-            let passed_us = moment.duration_since(self.starts_at).as_micros();
-            let due = u64::try_from(passed_us * u128::from(per_s) / 1_000_000).unwrap_or(u64::MAX);
+            let due = due_until(passed, per_s).min(self.total);
             self.due.add_permits(usize::try_from(due - released).unwrap_or(0));
             released = due;
         }
-        while self.due.available_permits() > 0 && Instant::now() < self.ends_at + BACKLOG_PATIENCE {
-            std::thread::sleep(Duration::from_micros(GRAIN_US));
-        }
-        let unsent = self.due.available_permits();
-        self.due.close();
-        unsent as u64
     }
+}
+
+/// How many of an open loop's requests are due after a time.
+fn due_until(passed: Duration, per_s: u64) -> u64 {
+    u64::try_from(passed.as_micros() * u128::from(per_s) / 1_000_000).unwrap_or(u64::MAX)
 }
 
 /// When an open loop's request is due: at the first moment by which its number has come.
@@ -240,7 +254,8 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Tally> {
             tally.merge(&sent.context("a sender panicked")??);
         }
         if let Some(pacer) = pacer {
-            tally.unsent = pacer.join().ok().context("the pacer panicked")?;
+            pacer.join().ok().context("the pacer panicked")?;
+            tally.unsent = schedule.unsent.load(Ordering::Relaxed);
         }
         Ok(tally)
     })
