@@ -71,8 +71,8 @@ impl Timestamp {
     #[must_use]
     pub const fn plus_ms(self, millis: u64) -> Self {
         // The cap keeps the product far inside of 64 bits.
-        let millis =
-            if millis > MAX_MICROS as u64 / 1000 { MAX_MICROS / 1000 } else { millis as i64 };
+        let cap = MAX_MICROS / 1000;
+        let millis = if millis > cap.cast_unsigned() { cap } else { millis.cast_signed() };
         Self::from_micros(self.0.saturating_add(millis * 1000))
     }
 

@@ -1,4 +1,4 @@
-//! Identifiers: a prefix that says what is named, and a UUIDv7 that sorts by time.
+//! Identifiers: a prefix that says what is named, and a `UUIDv7` that sorts by time.
 //!
 //! The text form is `<prefix>_<26 characters>` (TypeID): lower-case Crockford base32 of the
 //! 128 bits. Two kinds can never be confused, neither by the compiler nor by a reader of a log.
@@ -49,7 +49,7 @@ fn decode(prefix: &str, text: &str) -> Option<u128> {
     })
 }
 
-/// A fresh UUIDv7: the clock's milliseconds, then bits from the system's generator.
+/// A fresh `UUIDv7`: the clock's milliseconds, then bits from the system's generator.
 fn generate(clock: &dyn Clock) -> u128 {
     let mut random = [0u8; 10];
     SystemRandom::new().fill(&mut random).expect("the system's random generator works");

@@ -3,4 +3,5 @@
 pub mod period;
 pub mod plan;
 pub mod quota;
+pub mod state;
 pub mod steps;

@@ -1,1 +1,310 @@
-//! Pure: quota.
+//! The quota machine: a tenant's exact, integer accounting. Command and time in, facts or a
+//! refusal out; no I/O, no clock, no randomness.
+//!
+//! `limit = available + reserved + used`, per meter and period, and no admission makes
+//! `used + reserved` exceed the limit. A command is decided on the state without touching it;
+//! the decision is a [`Fact`], and facts alone change the state, live and in replay alike.
+//!
+//! A hold belongs to the period in which it was opened. When that period ends, the hold stays
+//! open there: its units leave `reserved` of the new period, are shown as `reserved_earlier`, and
+//! count as used in the old period if they are committed later.
+#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+mod account;
+mod answer;
+mod check;
+mod command;
+mod decide;
+mod fact;
+mod record;
+mod refusal;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::account::{Book, EarlierPeriod};
+pub use self::answer::{
+    Consumed, ConsumedItem, MeterUsage, Outcome, Overage, Reservation, ReservationState,
+    ReservedItem, UsageReport,
+};
+pub use self::command::{
+    Command, DEFAULT_HOLD_S, Item, MAX_AMOUNT, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
+};
+pub use self::fact::{Charge, Closed, Fact};
+pub use self::record::Inconsistent;
+pub use self::refusal::Refusal;
+use crate::clock::Timestamp;
+use crate::ids::{JobId, ReservationId};
+use crate::tenant::period::{Period, PeriodName};
+use crate::tenant::plan::{MeterName, PlanTerms};
+
+/// The most expiries in one turn, so that a turn's entries stay small. More follow in the next.
+pub const MAX_EXPIRIES_PER_TURN: usize = 256;
+/// How many ended holds are remembered to answer a repetition; the oldest are forgotten first.
+const MAX_SETTLED: usize = 10_000;
+/// Parts of a limit at which an alert is due, highest first.
+const THRESHOLDS_PERCENT: [u8; 3] = [100, 80, 50];
+
+/// A tenant's quota: plan, counters and holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// What a tenant without a plan of its own lives under; comes from the catalogue at start.
+    #[serde(skip, default = "account::no_terms")]
+    default_terms: Arc<PlanTerms>,
+    /// The plan that was put in force for this tenant.
+    assigned: Option<Arc<PlanTerms>>,
+    /// None until the first fact, whose time says the first period.
+    period: Option<Period>,
+    name: Option<PeriodName>,
+    book: Book,
+    earlier: Vec<EarlierPeriod>,
+    holds: BTreeMap<ReservationId, Hold>,
+    /// The holds by the time at which they lapse.
+    expiries: BTreeSet<(Timestamp, ReservationId)>,
+    job_holds: BTreeMap<JobId, JobHold>,
+    settled: BTreeMap<ReservationId, Settled>,
+    settled_order: VecDeque<ReservationId>,
+}
+
+/// `Held => (Committed | Released | Expired)`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Hold {
+    /// The start of the period that it belongs to.
+    period: Timestamp,
+    opened_at: Timestamp,
+    expires_at: Timestamp,
+    items: Vec<Held>,
+}
+
+/// Ends with its job, and has no time to live of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct JobHold {
+    period: Timestamp,
+    opened_at: Timestamp,
+    /// What is still held of each meter.
+    items: Vec<Held>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    meter: MeterName,
+    amount: u64,
+}
+
+/// What a hold came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Settled {
+    state: ReservationState,
+    expires_at: Timestamp,
+    ended_at: Timestamp,
+    items: Vec<Charge>,
+}
+
+/// What came of one turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What happened, in order and with its time; also beside a refusal.
+    pub facts: Vec<(Timestamp, Fact)>,
+    /// Which of the facts is the command's own.
+    pub own: Option<usize>,
+    /// What the caller is told.
+    pub verdict: Verdict<Outcome>,
+}
+
+/// What the caller is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<T> {
+    /// It is done.
+    Admitted(T),
+    /// It changed nothing, and why.
+    Refused(Refusal),
+    /// So much was due that nothing was judged yet: apply the same command again.
+    MoreDue,
+}
+
+/// What a command comes to, before anything changes.
+enum Decision {
+    /// It happens.
+    New(Fact),
+    /// It already happened; the same answer again.
+    Again(Reservation),
+    /// There is nothing to do.
+    Nothing,
+}
+
+impl Quota {
+    /// Makes an empty quota under the catalogue's default plan.
+    pub fn new(default_terms: Arc<PlanTerms>) -> Self {
+        let book = Book::new(&default_terms);
+        Self {
+            default_terms,
+            assigned: None,
+            period: None,
+            name: None,
+            book,
+            earlier: Vec::new(),
+            holds: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            job_holds: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            settled_order: VecDeque::new(),
+        }
+    }
+
+    /// Gives a quota that was read from a snapshot the catalogue's present default plan.
+    #[must_use]
+    pub fn with_default_terms(mut self, default_terms: Arc<PlanTerms>) -> Self {
+        self.default_terms = default_terms;
+        let terms = Arc::clone(self.terms());
+        self.book.adopt(&terms);
+        self
+    }
+
+    /// Returns the terms in force.
+    pub fn terms(&self) -> &Arc<PlanTerms> {
+        self.assigned.as_ref().unwrap_or(&self.default_terms)
+    }
+
+    /// Records what is due, then judges the command and records what it comes to.
+    ///
+    /// `now` must not be earlier than in the call before.
+    pub fn apply(&mut self, command: &Command, now: Timestamp) -> Applied {
+        let mut facts = Vec::with_capacity(1);
+        if !self.record_due(now, &mut facts) {
+            return Applied { facts, own: None, verdict: Verdict::MoreDue };
+        }
+        match self.decide(command, now) {
+            Err(refusal) => Applied { facts, own: None, verdict: Verdict::Refused(refusal) },
+            Ok(Decision::Nothing) => {
+                Applied { facts, own: None, verdict: Verdict::Admitted(Outcome::Done {}) }
+            }
+            Ok(Decision::Again(reservation)) => {
+                let outcome = Outcome::Reservation(reservation);
+                Applied { facts, own: None, verdict: Verdict::Admitted(outcome) }
+            }
+            Ok(Decision::New(fact)) => {
+                self.admit(&fact, now);
+                let outcome = Outcome::of(&fact, 0);
+                let own = Some(facts.len());
+                let crossed = self.crossings(&fact);
+                facts.push((now, fact));
+                facts.extend(crossed.into_iter().map(|fact| (now, fact)));
+                Applied { facts, own, verdict: Verdict::Admitted(outcome) }
+            }
+        }
+    }
+
+    /// Records expiries and the period's end, each at the time at which it was due.
+    ///
+    /// Says whether nothing more is due: a turn records at most [`MAX_EXPIRIES_PER_TURN`].
+    pub fn record_due(&mut self, now: Timestamp, facts: &mut Vec<(Timestamp, Fact)>) -> bool {
+        if self.period.is_none() {
+            self.open(Period::month_of(now));
+        }
+        let mut left = MAX_EXPIRIES_PER_TURN;
+        while let Some((at, fact)) = self.due(now) {
+            let Some(fewer) = left.checked_sub(1) else { return false };
+            left = fewer;
+            self.admit(&fact, at);
+            facts.push((at, fact));
+        }
+        true
+    }
+
+    /// Returns the next thing that is due and when it was, without recording it.
+    ///
+    /// Holds that lapsed before the present period began are expired first, then the period is
+    /// rolled in one step however long the tenant slept, then the others.
+    pub(in crate::tenant) fn due(&self, now: Timestamp) -> Option<(Timestamp, Fact)> {
+        let period = self.period?;
+        let next = (period.end <= now).then(|| Period::month_of(now));
+        if let Some((at, id)) = self.expiries.first()
+            && *at <= now
+            && next.is_none_or(|next| *at < next.start)
+        {
+            let hold = self.holds.get(id)?;
+            return Some((*at, self.expired(*id, hold)));
+        }
+        let to = next?;
+        Some((to.start, Fact::PeriodRolled { from: period, to, closed: self.book.closed() }))
+    }
+
+    /// Returns when something will be due by itself: the next expiry, or the period's end.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let end = self.period.map(|period| period.end);
+        expiry.into_iter().chain(end).min()
+    }
+
+    /// Returns when the next hold lapses.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Says whether any hold is open, a job's included.
+    pub fn has_open_holds(&self) -> bool {
+        !self.holds.is_empty() || !self.job_holds.is_empty()
+    }
+
+    /// Records a fact that was just decided on this very state.
+    pub(in crate::tenant) fn admit(&mut self, fact: &Fact, at: Timestamp) {
+        self.replay_fact(fact, at).expect("a fact fits the state that it was decided on");
+        self.assert_admitted(fact);
+    }
+
+    /// Finds the thresholds that a fact reached first, and records them.
+    pub(in crate::tenant) fn crossings(&mut self, fact: &Fact) -> Vec<Fact> {
+        let facts = match fact {
+            Fact::Consumed { items, .. }
+            | Fact::Committed { items, .. }
+            | Fact::PartCommitted { items, .. } => {
+                items.iter().filter_map(|charge| self.crossing(&charge.meter)).collect()
+            }
+            Fact::PlanSet { terms } => {
+                terms.meters.iter().filter_map(|terms| self.crossing(&terms.meter)).collect()
+            }
+            _ => Vec::new(),
+        };
+        for fact in &facts {
+            self.book.alert(fact);
+        }
+        facts
+    }
+
+    fn crossing(&self, meter: &MeterName) -> Option<Fact> {
+        let account = self.book.get(meter)?;
+        let limit = account.limit?;
+        let reaches = |percent: u8| {
+            let used = u128::from(account.used).saturating_mul(100);
+            used > 0 && used >= u128::from(limit).saturating_mul(u128::from(percent))
+        };
+        let percent = THRESHOLDS_PERCENT.into_iter().find(|percent| reaches(*percent))?;
+        (percent > account.alerted_percent).then(|| Fact::ThresholdReached {
+            meter: meter.clone(),
+            percent,
+            used: account.used,
+            limit,
+            period: self.period_name(),
+        })
+    }
+
+    /// The open period's name; a quota is opened before anything is decided on it.
+    fn period_name(&self) -> PeriodName {
+        self.name.clone().expect("a period is open before anything is decided")
+    }
+
+    fn open(&mut self, period: Period) {
+        self.period = Some(period);
+        self.name = Some(period.name());
+    }
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The counters of one period, in the order of the plan's meters.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::{Closed, Fact, remaining};
+use crate::clock::Timestamp;
+use crate::money::Currency;
+use crate::tenant::period::{Period, PeriodName};
+use crate::tenant::plan::{MeterKind, MeterName, PlanTerms};
+
+/// Sums stay below this, so that every one of them fits a signed column of a database.
+pub(super) const MAX_TOTAL: u64 = i64::MAX as u64;
+
+/// One meter's counters in one period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    pub(super) meter: MeterName,
+    pub(super) kind: MeterKind,
+    pub(super) used: u64,
+    pub(super) reserved: u64,
+    /// The highest threshold that was reported in the period.
+    pub(super) alerted_percent: u8,
+    pub(super) limit: Option<u64>,
+    /// Whether the plan in force has the meter; what a former plan had can only be wound up.
+    pub(super) is_listed: bool,
+}
+
+impl Account {
+    fn new(meter: MeterName, kind: MeterKind) -> Self {
+        Self {
+            meter,
+            kind,
+            used: 0,
+            reserved: 0,
+            alerted_percent: 0,
+            limit: Some(0),
+            is_listed: false,
+        }
+    }
+
+    /// Returns what can still be taken; an unlimited meter ends where sums no longer fit.
+    pub(super) fn available(&self) -> u64 {
+        let room = MAX_TOTAL.saturating_sub(self.used).saturating_sub(self.reserved);
+        remaining(self.limit, self.used, self.reserved).map_or(room, |left| left.min(room))
+    }
+}
+
+/// The accounts of the open period: first the plan's meters in its order, then former ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Book {
+    accounts: Vec<Account>,
+    /// How many open holds belong to the period.
+    pub(super) open_holds: usize,
+}
+
+impl Book {
+    pub(super) fn new(terms: &PlanTerms) -> Self {
+        let mut book = Self { accounts: Vec::new(), open_holds: 0 };
+        book.adopt(terms);
+        book
+    }
+
+    /// Puts other terms in force; what is used and held carries over.
+    pub(super) fn adopt(&mut self, terms: &PlanTerms) {
+        let mut former = std::mem::take(&mut self.accounts);
+        for meter in &terms.meters {
+            let known = former.iter().position(|account| account.meter == meter.meter);
+            let mut account = match known {
+                Some(index) => former.remove(index),
+                None => Account::new(meter.meter.clone(), meter.kind),
+            };
+            account.limit = meter.limit;
+            account.is_listed = true;
+            self.accounts.push(account);
+        }
+        // A former meter whose account is at rest needs no place any more.
+        former.retain(|account| account.used > 0 || account.reserved > 0);
+        for mut account in former {
+            account.limit = Some(0);
+            account.is_listed = false;
+            self.accounts.push(account);
+        }
+    }
+
+    pub(super) fn get(&self, meter: &MeterName) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.meter == *meter)
+    }
+
+    /// Returns the account, made if the plan in force does not have the meter: what the journal
+    /// says happened under a former catalogue.
+    pub(super) fn get_mut(&mut self, meter: &MeterName) -> Option<&mut Account> {
+        let known = self.accounts.iter().position(|account| account.meter == *meter);
+        let index = known.unwrap_or(self.accounts.len());
+        if known.is_none() {
+            self.accounts.push(Account::new(meter.clone(), MeterKind::Counter));
+        }
+        self.accounts.get_mut(index)
+    }
+
+    pub(super) fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Notes that a threshold was reported.
+    pub(super) fn alert(&mut self, fact: &Fact) {
+        if let Fact::ThresholdReached { meter, percent, .. } = fact
+            && let Some(account) = self.get_mut(meter)
+        {
+            account.alerted_percent = *percent;
+        }
+    }
+
+    /// Describes where the counters stand, for the fact that closes the period.
+    pub(super) fn closed(&self) -> Vec<Closed> {
+        let counters = self.accounts.iter().filter(|a| a.kind == MeterKind::Counter);
+        counters
+            .map(|account| Closed {
+                meter: account.meter.clone(),
+                used: account.used,
+                reserved: account.reserved,
+            })
+            .collect()
+    }
+
+    /// Begins the next period: counters at zero, levels as they are. Returns the old counters,
+    /// if open holds still belong to them.
+    pub(super) fn roll(&mut self, period: Period, name: PeriodName) -> Option<EarlierPeriod> {
+        let mut accounts = Vec::new();
+        for account in &mut self.accounts {
+            if account.kind == MeterKind::Counter {
+                accounts.push(account.clone());
+                account.used = 0;
+                account.reserved = 0;
+            }
+            account.alerted_percent = 0;
+        }
+        let open_holds = std::mem::take(&mut self.open_holds);
+        (open_holds > 0).then_some(EarlierPeriod {
+            start: period.start,
+            name,
+            accounts,
+            open_holds,
+        })
+    }
+}
+
+/// Counters of a period that ended while holds of it were open; kept until the last one ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EarlierPeriod {
+    pub(super) start: Timestamp,
+    pub(super) name: PeriodName,
+    pub(super) accounts: Vec<Account>,
+    pub(super) open_holds: usize,
+}
+
+impl EarlierPeriod {
+    pub(super) fn get(&self, meter: &MeterName) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.meter == *meter)
+    }
+
+    pub(super) fn get_mut(&mut self, meter: &MeterName) -> Option<&mut Account> {
+        self.accounts.iter_mut().find(|account| account.meter == *meter)
+    }
+}
+
+/// Stands in until a snapshot's reader gives the catalogue's default plan.
+pub(super) fn no_terms() -> Arc<PlanTerms> {
+    Arc::new(PlanTerms {
+        plan: "none".parse().expect("a valid name"),
+        currency: Currency::USD,
+        meters: Vec::new(),
+        features: BTreeSet::new(),
+    })
+}

@@ -1,0 +1,216 @@
+//! What a caller is told. An answer is a function of its fact alone, so that the journal's line
+//! can answer the command's repetition.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::fact::{Charge, Fact};
+use crate::clock::Timestamp;
+use crate::ids::ReservationId;
+use crate::money::Currency;
+use crate::tenant::period::{Period, PeriodName};
+use crate::tenant::plan::{MeterKind, MeterName, PlanName};
+
+/// The answer to a consume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    /// Always true: a refusal is another answer.
+    pub admitted: bool,
+    /// Where each meter stands.
+    pub items: Vec<ConsumedItem>,
+    /// The period that was charged.
+    pub period: PeriodName,
+    /// The entry's number in the tenant's journal.
+    pub seq: u64,
+}
+
+/// One meter of a consume's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsumedItem {
+    /// The meter.
+    pub meter: MeterName,
+    /// Units used by this call.
+    pub charged: u64,
+    /// Units used in the period.
+    pub used: u64,
+    /// What is left; none is unlimited.
+    pub remaining: Option<u64>,
+    /// The limit; none is unlimited.
+    pub limit: Option<u64>,
+}
+
+/// How a hold stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReservationState {
+    /// Open.
+    Held,
+    /// Ended with use.
+    Committed,
+    /// Given back.
+    Released,
+    /// Lapsed.
+    Expired,
+}
+
+/// A hold as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reservation {
+    /// Its name.
+    pub id: ReservationId,
+    /// How it stands.
+    pub state: ReservationState,
+    /// When it lapses, or would have.
+    pub expires_at: Timestamp,
+    /// What was held, and what of it was used.
+    pub items: Vec<ReservedItem>,
+    /// What was left of each meter after the last change; null is unlimited.
+    pub remaining: BTreeMap<MeterName, Option<u64>>,
+}
+
+/// One meter of a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservedItem {
+    /// The meter.
+    pub meter: MeterName,
+    /// Units held.
+    pub amount: u64,
+    /// Units used, once the hold has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charged: Option<u64>,
+}
+
+/// What an admitted command is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// Units were used.
+    Consumed(Consumed),
+    /// A hold was opened, extended or ended.
+    Reservation(Reservation),
+    /// It is done, and there is nothing more to say.
+    Done {},
+}
+
+impl Outcome {
+    /// Answers from a fact and its entry's number.
+    pub fn of(fact: &Fact, seq: u64) -> Self {
+        use ReservationState::{Committed, Expired, Held, Released};
+        match fact {
+            Fact::Consumed { items, period } => Self::Consumed(Consumed {
+                admitted: true,
+                items: items.iter().map(consumed_item).collect(),
+                period: period.clone(),
+                seq,
+            }),
+            Fact::Reserved { reservation, items, expires_at, .. }
+            | Fact::Extended { reservation, items, expires_at, .. } => {
+                Self::Reservation(Reservation::of(*reservation, Held, *expires_at, items))
+            }
+            Fact::Committed { reservation, items, expires_at, .. } => {
+                Self::Reservation(Reservation::of(*reservation, Committed, *expires_at, items))
+            }
+            Fact::Released { reservation, items, expires_at, .. } => {
+                Self::Reservation(Reservation::of(*reservation, Released, *expires_at, items))
+            }
+            Fact::Expired { reservation, items, expires_at, .. } => {
+                Self::Reservation(Reservation::of(*reservation, Expired, *expires_at, items))
+            }
+            _ => Self::Done {},
+        }
+    }
+}
+
+fn consumed_item(charge: &Charge) -> ConsumedItem {
+    ConsumedItem {
+        meter: charge.meter.clone(),
+        charged: charge.amount,
+        used: charge.used,
+        remaining: charge.remaining(),
+        limit: charge.limit,
+    }
+}
+
+impl Reservation {
+    /// Describes a hold by the charges of its last fact.
+    pub(super) fn of(
+        id: ReservationId,
+        state: ReservationState,
+        expires_at: Timestamp,
+        charges: &[Charge],
+    ) -> Self {
+        let item = |charge: &Charge| match state {
+            ReservationState::Held => {
+                ReservedItem { meter: charge.meter.clone(), amount: charge.amount, charged: None }
+            }
+            _ => ReservedItem {
+                meter: charge.meter.clone(),
+                amount: charge.held,
+                charged: Some(charge.amount),
+            },
+        };
+        Self {
+            id,
+            state,
+            expires_at,
+            items: charges.iter().map(item).collect(),
+            remaining: charges.iter().map(|c| (c.meter.clone(), c.remaining())).collect(),
+        }
+    }
+}
+
+/// Where a tenant stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageReport {
+    /// The plan in force.
+    pub plan: PlanName,
+    /// The open period.
+    pub period: Period,
+    /// Every meter of the plan.
+    pub meters: Vec<MeterUsage>,
+}
+
+/// Where one meter stands: `limit = remaining + reserved + used`, unless usage is over the limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterUsage {
+    /// The meter.
+    pub meter: MeterName,
+    /// What one unit is.
+    pub unit: String,
+    /// Whether it resets.
+    pub kind: MeterKind,
+    /// Units used in the open period.
+    pub used: u64,
+    /// Units in holds that were opened in the open period.
+    pub reserved: u64,
+    /// Units in open holds of an earlier period: they press on that period's limit, not on this.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reserved_earlier: u64,
+    /// The limit; none is unlimited.
+    pub limit: Option<u64>,
+    /// What can still be taken; none is unlimited.
+    pub remaining: Option<u64>,
+    /// `used` in hundredths of the limit, rounded down; none is unlimited.
+    pub percent: Option<u64>,
+    /// What is beyond the limit.
+    pub overage: Overage,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(units: &u64) -> bool {
+    *units == 0
+}
+
+/// Usage beyond a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overage {
+    /// Whether more than the limit may be taken: with a spend cap above zero alone.
+    pub allowed: bool,
+    /// `max(0, reserved + used - limit)`.
+    pub units: u64,
+    /// What it costs so far; nothing where overage is not allowed.
+    pub amount_minor: i64,
+    /// What it is billed in.
+    pub currency: Currency,
+}

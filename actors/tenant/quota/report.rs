@@ -1,0 +1,114 @@
+//! What can be read from a quota without changing it.
+
+use super::account::Account;
+use super::decide::shown;
+use super::{
+    MeterUsage, Overage, Quota, Reservation, ReservationState, ReservedItem, Settled, UsageReport,
+};
+use crate::clock::Timestamp;
+use crate::ids::ReservationId;
+use crate::tenant::period::{Period, PeriodName};
+use crate::tenant::plan::{MeterKind, MeterName, MeterTerms};
+
+impl Quota {
+    /// Reports where the tenant stands, as if everything due by now had been recorded.
+    pub fn report(&self, now: Timestamp) -> UsageReport {
+        if self.period.is_some() && self.next_due().is_none_or(|due| due > now) {
+            return self.report_as_is(now);
+        }
+        let mut ahead = self.clone();
+        let mut facts = Vec::new();
+        while !ahead.record_due(now, &mut facts) {
+            facts.clear();
+        }
+        ahead.report_as_is(now)
+    }
+
+    fn report_as_is(&self, now: Timestamp) -> UsageReport {
+        let terms = self.terms();
+        let usage = |terms: &MeterTerms| Some(self.usage(terms, self.book.get(&terms.meter)?));
+        UsageReport {
+            plan: terms.plan.clone(),
+            period: self.period.unwrap_or_else(|| Period::month_of(now)),
+            meters: terms.meters.iter().filter_map(usage).collect(),
+        }
+    }
+
+    fn usage(&self, terms: &MeterTerms, account: &Account) -> MeterUsage {
+        let total = account.used.saturating_add(account.reserved);
+        let reserved_earlier = self
+            .earlier
+            .iter()
+            .filter_map(|earlier| earlier.get(&account.meter))
+            .fold(0u64, |sum, account| sum.saturating_add(account.reserved));
+        MeterUsage {
+            meter: account.meter.clone(),
+            unit: terms.unit.to_string(),
+            kind: account.kind,
+            used: account.used,
+            reserved: account.reserved,
+            reserved_earlier,
+            limit: account.limit,
+            remaining: shown(account),
+            percent: account.limit.map(|limit| percent(account.used, limit)),
+            overage: Overage {
+                // Every limit is hard while there is no spend cap above zero.
+                allowed: false,
+                units: account.limit.map_or(0, |limit| total.saturating_sub(limit)),
+                amount_minor: 0,
+                currency: self.terms().currency,
+            },
+        }
+    }
+
+    /// Returns whether a meter resets; none if there is no such meter.
+    pub fn meter_kind(&self, meter: &MeterName) -> Option<MeterKind> {
+        self.book.get(meter).map(|account| account.kind)
+    }
+
+    /// Returns the open period's name.
+    pub(in crate::tenant) fn open_period_name(&self) -> PeriodName {
+        self.period_name()
+    }
+
+    /// Describes a hold, open or ended; none if it never was, or is forgotten.
+    pub fn reservation(&self, id: ReservationId, now: Timestamp) -> Option<Reservation> {
+        let Some(hold) = self.holds.get(&id) else {
+            return self.settled.get(&id).map(|settled| settled.view(id));
+        };
+        let (state, charged) = if hold.expires_at > now {
+            (ReservationState::Held, None)
+        } else {
+            (ReservationState::Expired, Some(0))
+        };
+        let accounts = hold.items.iter().filter_map(|held| self.account(hold.period, &held.meter));
+        Some(Reservation {
+            id,
+            state,
+            expires_at: hold.expires_at,
+            items: hold
+                .items
+                .iter()
+                .map(|held| ReservedItem {
+                    meter: held.meter.clone(),
+                    amount: held.amount,
+                    charged,
+                })
+                .collect(),
+            remaining: accounts.map(|a| (a.meter.clone(), shown(a))).collect(),
+        })
+    }
+}
+
+impl Settled {
+    pub(super) fn view(&self, id: ReservationId) -> Reservation {
+        Reservation::of(id, self.state, self.expires_at, &self.items)
+    }
+}
+
+/// Hundredths of a limit, rounded down; a limit of nothing is always reached.
+fn percent(used: u64, limit: u64) -> u64 {
+    let hundredfold = u128::from(used).saturating_mul(100);
+    let percent = hundredfold.checked_div(u128::from(limit)).unwrap_or(100);
+    u64::try_from(percent).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,386 @@
+//! A tenant's usage plane: quota, jobs, and the place in the tenant's journal.
+//!
+//! One command is one entry. What was due before it (expiries, the period's end, jobs that were
+//! open for too long) and what it reached (thresholds) are entries of their own. A refusal may
+//! come with such entries too. Entries are numbered without gaps and chained by hashes here, so
+//! the actor's shell only hands over finished lines.
+#![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{JobId, ReservationId, TenantId};
+use crate::journal::entry::{Author, Entry, EntryBody, EntryHash, Place, seal};
+use crate::tenant::plan::PlanTerms;
+use crate::tenant::quota::{
+    Applied, Command, Fact, Inconsistent, MAX_EXPIRIES_PER_TURN, Outcome, Quota, Reservation,
+    UsageReport, Verdict,
+};
+use crate::tenant::steps::{Job, JobCommand, JobFact, JobState, Jobs};
+
+/// The form of snapshots that this version reads and writes.
+const SNAPSHOT_VERSION: u32 = 1;
+
+/// What can be asked of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantCommand {
+    /// Of its quota.
+    Usage(Command),
+    /// Of its jobs.
+    Job(JobCommand),
+}
+
+/// What an admitted command is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum TenantOutcome {
+    /// By the quota.
+    Usage(Outcome),
+    /// A job as it was just submitted.
+    Submitted(Box<Job>),
+    /// A job changed.
+    Job {
+        /// The job.
+        id: JobId,
+        /// How it stands; none if it is gone.
+        state: Option<JobState>,
+    },
+}
+
+impl TenantOutcome {
+    /// Answers from an entry: what a line can say by itself to its command's repetition.
+    pub fn of(body: &EntryBody, seq: u64, at: Timestamp) -> Self {
+        match body {
+            EntryBody::Usage(fact) => Self::Usage(Outcome::of(fact, seq)),
+            EntryBody::Job(JobFact::JobSubmitted { job, shape, expires_at, .. }) => {
+                let job = Job::submitted(*job, (**shape).clone(), at, *expires_at);
+                Self::Submitted(Box::new(job))
+            }
+            EntryBody::Job(fact) => {
+                let state = match fact {
+                    JobFact::JobDeleted { .. } => None,
+                    JobFact::JobRetried { .. } => Some(JobState::Queued),
+                    _ => Some(fact.end().map_or(JobState::Running, |end| end.state)),
+                };
+                Self::Job { id: fact.job(), state }
+            }
+        }
+    }
+}
+
+/// A finished line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its number in the tenant's journal.
+    pub seq: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened, as the journal writes it.
+    pub kind: &'static str,
+    /// The line, without its line break.
+    pub text: String,
+    /// What happened.
+    pub body: EntryBody,
+}
+
+/// What came of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The lines to append, in order; also beside a refusal.
+    pub lines: Vec<Line>,
+    /// Which of the lines is the command's own.
+    pub own: Option<usize>,
+    /// What the caller is told once they are on disk.
+    pub verdict: Verdict<TenantOutcome>,
+}
+
+/// A tenant's state. Its durable form is the journal; this is what the entries come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantState {
+    tenant: TenantId,
+    quota: Quota,
+    jobs: Jobs,
+    /// The last entry's number; 0 before the first.
+    seq: u64,
+    /// The last entry's time.
+    last_at: Timestamp,
+    /// The last entry's hash.
+    head: EntryHash,
+}
+
+impl TenantState {
+    /// Makes the state of a tenant without any entry.
+    pub fn new(tenant: TenantId, default_terms: Arc<PlanTerms>) -> Self {
+        Self {
+            tenant,
+            quota: Quota::new(default_terms),
+            jobs: Jobs::default(),
+            seq: 0,
+            last_at: Timestamp::MIN,
+            head: EntryHash::GENESIS,
+        }
+    }
+
+    /// Applies a command and seals what it comes to.
+    ///
+    /// An entry's time is `max(now, last)`; what was due before carries the time at which it was.
+    pub fn apply(&mut self, command: &TenantCommand, author: &Author<'_>, now: Timestamp) -> Turn {
+        let now = now.max(self.last_at);
+        let mut turn = Turn { lines: Vec::with_capacity(1), own: None, verdict: Verdict::MoreDue };
+        if self.record_due(now, &mut turn.lines) {
+            match command {
+                TenantCommand::Usage(command) => self.apply_usage(command, author, now, &mut turn),
+                TenantCommand::Job(command) => self.apply_job(command, author, now, &mut turn),
+            }
+        }
+        turn
+    }
+
+    fn apply_usage(
+        &mut self,
+        command: &Command,
+        author: &Author<'_>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let Applied { facts, own, verdict } = self.quota.apply(command, now);
+        for (index, (at, fact)) in facts.into_iter().enumerate() {
+            let is_own = own == Some(index);
+            if is_own {
+                turn.own = Some(turn.lines.len());
+            }
+            let author = if is_own { author } else { &Author::SYSTEM };
+            turn.lines.push(self.seal(EntryBody::Usage(fact), author, at));
+        }
+        turn.verdict = match (verdict, turn.own.and_then(|own| turn.lines.get(own))) {
+            (Verdict::Admitted(_), Some(own)) => {
+                Verdict::Admitted(TenantOutcome::of(&own.body, own.seq, own.at))
+            }
+            (Verdict::Admitted(outcome), None) => Verdict::Admitted(TenantOutcome::Usage(outcome)),
+            (Verdict::Refused(refusal), _) => Verdict::Refused(refusal),
+            (Verdict::MoreDue, _) => Verdict::MoreDue,
+        };
+    }
+
+    fn apply_job(
+        &mut self,
+        command: &JobCommand,
+        author: &Author<'_>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) {
+        let fact = match self.jobs.decide(command, &self.quota, now) {
+            Ok(fact) => fact,
+            Err(refusal) => {
+                turn.verdict = Verdict::Refused(refusal);
+                return;
+            }
+        };
+        let Some(fact) = fact else {
+            let JobCommand::Cancel { job } = command else { return };
+            let state = Some(JobState::Cancelled);
+            turn.verdict = Verdict::Admitted(TenantOutcome::Job { id: *job, state });
+            return;
+        };
+        let crossed = self.admit_job(&fact, now);
+        let line = self.seal(EntryBody::Job(fact), author, now);
+        turn.verdict = Verdict::Admitted(TenantOutcome::of(&line.body, line.seq, line.at));
+        turn.own = Some(turn.lines.len());
+        turn.lines.push(line);
+        for fact in crossed {
+            turn.lines.push(self.seal(EntryBody::Usage(fact), &Author::SYSTEM, now));
+        }
+    }
+
+    /// Records a decided job fact with its charges; returns the thresholds that it reached.
+    fn admit_job(&mut self, fact: &JobFact, at: Timestamp) -> Vec<Fact> {
+        let mut crossed = Vec::new();
+        for charge in fact.quota_facts() {
+            self.quota.admit(&charge, at);
+            crossed.extend(self.quota.crossings(&charge));
+        }
+        self.jobs.record(fact, at).expect("a fact fits the jobs that it was decided on");
+        crossed
+    }
+
+    /// Records what is due, oldest first. Says whether nothing more is due.
+    fn record_due(&mut self, now: Timestamp, lines: &mut Vec<Line>) -> bool {
+        let mut left = MAX_EXPIRIES_PER_TURN;
+        loop {
+            let usage = self.quota.due(now);
+            let job = self.jobs.due(&self.quota, now);
+            let (at, body) = match (usage, job) {
+                (None, None) => return true,
+                (Some((at, fact)), None) => (at, EntryBody::Usage(fact)),
+                (Some((at, fact)), Some((job_at, _))) if at <= job_at => {
+                    (at, EntryBody::Usage(fact))
+                }
+                (_, Some((at, fact))) => (at, EntryBody::Job(fact)),
+            };
+            let Some(fewer) = left.checked_sub(1) else { return false };
+            left = fewer;
+            let at = at.max(self.last_at);
+            match &body {
+                EntryBody::Usage(fact) => self.quota.admit(fact, at),
+                EntryBody::Job(fact) => drop(self.admit_job(fact, at)),
+            }
+            lines.push(self.seal(body, &Author::SYSTEM, at));
+        }
+    }
+
+    /// Numbers, chains and writes an entry that the state already contains.
+    fn seal(&mut self, body: EntryBody, author: &Author<'_>, at: Timestamp) -> Line {
+        self.seq = self.seq.checked_add(1).expect("no journal is that long");
+        let place = Place { tenant: self.tenant, seq: self.seq, at, prev: self.head };
+        let (text, hash) = seal(&body, &place, author);
+        self.head = hash;
+        self.last_at = at;
+        Line { seq: self.seq, at, kind: body.kind(), text, body }
+    }
+
+    /// Records an entry of the journal: the next one, or the journal is damaged.
+    pub fn replay(&mut self, entry: &Entry) -> Result<(), ReplayError> {
+        let expected = self.seq.saturating_add(1);
+        if entry.tenant != self.tenant || entry.seq != expected {
+            return Err(ReplayError::Gap { expected, found: entry.seq });
+        }
+        if entry.prev != self.head || entry.at < self.last_at {
+            return Err(ReplayError::Unchained { seq: entry.seq });
+        }
+        let inconsistent = |source| ReplayError::Inconsistent { seq: entry.seq, source };
+        match &entry.body {
+            EntryBody::Usage(fact) => {
+                self.quota.replay_fact(fact, entry.at).map_err(inconsistent)?;
+            }
+            EntryBody::Job(fact) => {
+                for charge in fact.quota_facts() {
+                    self.quota.replay_fact(&charge, entry.at).map_err(inconsistent)?;
+                }
+                self.jobs.record(fact, entry.at).map_err(inconsistent)?;
+            }
+        }
+        self.seq = entry.seq;
+        self.last_at = entry.at;
+        self.head = entry.hash;
+        Ok(())
+    }
+
+    /// Writes the state as a snapshot.
+    #[expect(clippy::missing_panics_doc, reason = "plain data has a JSON form")]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let snapshot = Snapshot { v: SNAPSHOT_VERSION, state: self };
+        serde_json::to_vec(&snapshot).expect("plain data has a JSON form")
+    }
+
+    /// Reads a snapshot, and gives the tenant the catalogue's present default plan.
+    pub fn restore(bytes: &[u8], default_terms: Arc<PlanTerms>) -> Result<Self, SnapshotError> {
+        let Snapshot { v, mut state }: Snapshot<Self> = serde_json::from_slice(bytes)
+            .map_err(|error| SnapshotError::Malformed(error.to_string()))?;
+        if v != SNAPSHOT_VERSION {
+            return Err(SnapshotError::Version(v));
+        }
+        state.quota = state.quota.with_default_terms(default_terms);
+        Ok(state)
+    }
+
+    /// Returns the tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Returns the last entry's number; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Returns the last entry's hash.
+    pub fn head(&self) -> EntryHash {
+        self.head
+    }
+
+    /// Returns the last entry's time.
+    pub fn last_at(&self) -> Timestamp {
+        self.last_at
+    }
+
+    /// Returns the quota.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Returns the jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Reports where the tenant stands.
+    pub fn report(&self, now: Timestamp) -> UsageReport {
+        self.quota.report(now.max(self.last_at))
+    }
+
+    /// Describes a hold, open or ended.
+    pub fn reservation(&self, id: ReservationId, now: Timestamp) -> Option<Reservation> {
+        self.quota.reservation(id, now.max(self.last_at))
+    }
+
+    /// Returns when something becomes due by itself: an expiry, a period's end, a job's end.
+    /// Steps' deadlines and retries are not entries by themselves: see [`Jobs`].
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.quota.next_due().into_iter().chain(self.jobs.next_expiry()).min()
+    }
+
+    /// Checks every invariant; see [`Quota::check`].
+    pub fn check(&self) {
+        self.quota.check();
+        self.jobs.check();
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot<S> {
+    v: u32,
+    state: S,
+}
+
+/// An entry cannot be replayed: the tenant must not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// Its number is not the next one.
+    #[error("entry {expected} is missing, and {found} is there")]
+    Gap {
+        /// The next number.
+        expected: u64,
+        /// The number that was found.
+        found: u64,
+    },
+    /// It does not follow the entry before it.
+    #[error("entry {seq} does not follow the one before it")]
+    Unchained {
+        /// Its number.
+        seq: u64,
+    },
+    /// It says what cannot have happened.
+    #[error("entry {seq} does not fit")]
+    Inconsistent {
+        /// Its number.
+        seq: u64,
+        /// What does not fit.
+        source: Inconsistent,
+    },
+}
+
+/// A snapshot cannot be read: replay the journal instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// It is not what this version writes.
+    #[error("the snapshot is malformed: {0}")]
+    Malformed(String),
+    /// It has another version's form.
+    #[error("the snapshot has version {0}, which this program does not read")]
+    Version(u32),
+}
+
+#[cfg(test)]
+mod tests;
