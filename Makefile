@@ -28,6 +28,7 @@ chaos: ## Kills, hangs and breaks what the server depends on
 	@scripts/test chaos
 
 load: ## Sends load to a server of its own and prints what it took
+	$(CARGO) build --release --quiet --package tenantry --package tenantry-load --bins
 	$(CARGO) run --release --quiet --package tenantry-load -- load
 
 bench: ## Compares metered requests with a bare server's

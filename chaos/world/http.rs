@@ -33,6 +33,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// The longest delay of a slow service.
 const MAX_DELAY_MS: u64 = 600_000;
 
+/// The longest that a client may wait for a mail.
+const MAX_WAIT_S: u64 = 300;
+
 /// Every route of the world.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -141,6 +144,9 @@ async fn service_state(State(shared): State<Arc<Shared>>, Path(service): Path<St
 #[derive(Deserialize)]
 struct MailFilter {
     to: Option<String>,
+    /// How long to wait for a first mail to that address.
+    #[serde(default)]
+    wait_s: u64,
 }
 
 async fn mailbox(
@@ -169,6 +175,11 @@ async fn messages(
     State(shared): State<Arc<Shared>>,
     Query(filter): Query<MailFilter>,
 ) -> Json<Value> {
+    if let Some(to) = &filter.to {
+        let within = Duration::from_secs(filter.wait_s.min(MAX_WAIT_S));
+        // Whether one came in time shows in the list.
+        let _ = shared.mailbox.wait_for(to, 1, within).await;
+    }
     Json(json!({ "messages": shared.mailbox.to(filter.to.as_deref()) }))
 }
 

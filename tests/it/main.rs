@@ -2,3 +2,9 @@
 
 #[cfg(test)]
 mod architecture;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod quick_start;
+#[cfg(test)]
+mod support;
