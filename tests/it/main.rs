@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
-mod journey;
-#[cfg(test)]
-mod quick_start;
+mod process;
 #[cfg(test)]
 mod support;
