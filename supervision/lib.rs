@@ -2,7 +2,7 @@
 //!
 //! Everything here measures time with [`tokio::time::Instant`], so that tests can pause it, and takes
 //! its randomness as a parameter. Call order towards a dependency: [`gate`], then [`breaker`] (which
-//! holds the timeout), then the client; [`retry`] goes around that, at one layer only.
+//! holds the timeout), then the client; [`mod@retry`] goes around that, at one layer only.
 
 pub mod breaker;
 pub mod deadline;
