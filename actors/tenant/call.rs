@@ -1,0 +1,124 @@
+//! What a caller hands in with a command, and what comes back.
+
+use serde::{Deserialize, Serialize};
+use tenantry_supervision::Deadline;
+
+use crate::ids::RequestId;
+use crate::privacy::keys::KeyRing;
+use crate::tenant::quota::Refusal;
+
+/// Who asks, under which request, how long they wait, and whether the call may be repeated.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// `usr_…`, `key_…` or `system`.
+    pub by: String,
+    /// The request that the entry will name.
+    pub request: RequestId,
+    /// The caller's name for this operation, if it gave one.
+    pub idempotency: Option<Idempotency>,
+    /// When the caller stops waiting.
+    pub deadline: Deadline,
+}
+
+impl CallContext {
+    /// A call that the system makes for itself.
+    pub fn system(request: RequestId, deadline: Deadline) -> Self {
+        Self { by: "system".to_owned(), request, idempotency: None, deadline }
+    }
+
+    /// The same call under an idempotency key.
+    #[must_use]
+    pub fn with_idempotency(mut self, idempotency: Idempotency) -> Self {
+        self.idempotency = Some(idempotency);
+        self
+    }
+}
+
+/// An idempotency key as it stands in the journal: two keyed digests, never the client's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Digest of route and key; the tenant is the scope that every lookup has anyway.
+    pub idem: String,
+    /// Digest of route and canonical body (with the ids of the path, where the route has any).
+    pub fp: String,
+}
+
+impl Idempotency {
+    /// Digests a client's key and the request that came with it.
+    ///
+    /// `canonical_body` is the parsed request written again, so that white space does not matter;
+    /// for a route with an id in its path the id belongs in front of it.
+    pub fn new(keys: &KeyRing, route: &'static str, key: &str, canonical_body: &[u8]) -> Self {
+        let scoped = |last: &[u8]| {
+            let mut bytes = Vec::with_capacity(route.len() + 1 + last.len());
+            bytes.extend_from_slice(route.as_bytes());
+            bytes.push(0);
+            bytes.extend_from_slice(last);
+            bytes
+        };
+        Self {
+            idem: keys.digest("idempotency-key", &scoped(key.as_bytes())),
+            fp: keys.digest("idempotency-fingerprint", &scoped(canonical_body)),
+        }
+    }
+}
+
+/// A result, and whether it is the first answer given again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer<T> {
+    /// What the command came to.
+    pub value: T,
+    /// The same key had this answer before; nothing was done now.
+    pub replayed: bool,
+}
+
+impl<T> Answer<T> {
+    /// An answer given for the first time.
+    pub fn first(value: T) -> Self {
+        Self { value, replayed: false }
+    }
+}
+
+/// Why a tenant's call has no result, by what the caller can do about it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TenantError {
+    /// The request is understood and refused; nothing changed.
+    #[error("refused: {0}")]
+    Refused(#[from] Refusal),
+    /// The key was used before for another request.
+    #[error("idempotency key used for another request")]
+    KeyReused,
+    /// The first call under this key has not ended yet.
+    #[error("a call under this idempotency key is still running")]
+    InFlight,
+    /// Too much is waiting, for this tenant or for the node.
+    #[error("too many calls in flight")]
+    Overloaded {
+        /// Seconds after which another try makes sense.
+        retry_after_s: u64,
+    },
+    /// The tenant's actor failed too often in a short time.
+    #[error("tenant is quarantined")]
+    Quarantined {
+        /// Seconds until the next start is tried.
+        retry_after_s: u64,
+    },
+    /// It may have happened; the same key tells.
+    #[error("outcome unknown")]
+    OutcomeUnknown,
+    /// The disk, or the tenant's store, has no room.
+    #[error("storage is full")]
+    StorageFull,
+    /// Something that this call needs is away.
+    #[error("unavailable")]
+    Unavailable,
+    /// The caller's time was over before anything was done.
+    #[error("deadline exceeded")]
+    DeadlineExceeded,
+    /// The catalogue has no such plan.
+    #[error("no such plan")]
+    UnknownPlan,
+    /// A cursor that no list gave.
+    #[error("not a cursor of this list")]
+    InvalidCursor,
+}
