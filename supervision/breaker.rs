@@ -15,18 +15,12 @@ use failsafe::FailurePolicy as _;
 use failsafe::failure_policy::{ConsecutiveFailures, consecutive_failures};
 use tokio::time::Instant;
 
+use crate::measured::{BREAKER_CALLS_TOTAL, BREAKER_STATE, BREAKER_TRANSITIONS_TOTAL};
+use crate::retry::Retryable;
+
 mod types;
 
 pub use types::{BreakerError, BreakerSettings, BreakerState};
-
-use crate::retry::Retryable;
-
-/// The gauge of a breaker's state, by dependency: 0 closed, 1 half-open, 2 open.
-const STATE: &str = "tenantry_breaker_state";
-/// The counter of a breaker's changes of state, by dependency and new state.
-const TRANSITIONS_TOTAL: &str = "tenantry_breaker_transitions_total";
-/// The counter of calls through a breaker, by dependency and outcome.
-const CALLS_TOTAL: &str = "tenantry_breaker_calls_total";
 
 /// What is called after each change of state.
 pub type Hook = Arc<dyn Fn(&'static str, BreakerState) + Send + Sync>;
@@ -84,7 +78,7 @@ impl Breaker {
     }
 
     fn build(settings: BreakerSettings, hook: Option<Hook>) -> Self {
-        metrics::gauge!(STATE, "dependency" => settings.name).set(0.0);
+        metrics::gauge!(BREAKER_STATE, "dependency" => settings.name).set(0.0);
         let machine = Mutex::new(Machine::new(&settings));
         Self { inner: Arc::new(Inner { settings, machine, hook }) }
     }
@@ -169,15 +163,15 @@ impl Breaker {
     }
 
     fn count(&self, outcome: &'static str) {
-        metrics::counter!(CALLS_TOTAL, "dependency" => self.name(), "outcome" => outcome)
+        metrics::counter!(BREAKER_CALLS_TOTAL, "dependency" => self.name(), "outcome" => outcome)
             .increment(1);
     }
 
     fn announce(&self, moved: Option<BreakerState>) {
         let Some(to) = moved else { return };
         let name = self.name();
-        metrics::gauge!(STATE, "dependency" => name).set(to.as_gauge());
-        metrics::counter!(TRANSITIONS_TOTAL, "dependency" => name, "to" => to.as_str())
+        metrics::gauge!(BREAKER_STATE, "dependency" => name).set(to.as_gauge());
+        metrics::counter!(BREAKER_TRANSITIONS_TOTAL, "dependency" => name, "to" => to.as_str())
             .increment(1);
         tracing::info!(dependency = name, state = to.as_str(), "breaker changed state");
         if let Some(hook) = &self.inner.hook {

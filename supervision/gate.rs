@@ -9,9 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::deadline::Deadline;
-
-/// The counter of refused entries, by gate.
-const REFUSED_TOTAL: &str = "tenantry_gate_refused_total";
+use crate::measured::GATE_REFUSED_TOTAL;
 
 /// Bounded admission that hands out owned permits.
 ///
@@ -101,7 +99,7 @@ impl Gate {
     }
 
     fn refuse(&self) -> Full {
-        metrics::counter!(REFUSED_TOTAL, "gate" => self.name).increment(1);
+        metrics::counter!(GATE_REFUSED_TOTAL, "gate" => self.name).increment(1);
         Full { gate: self.name }
     }
 }

@@ -8,6 +8,7 @@ pub mod breaker;
 pub mod deadline;
 pub mod gate;
 pub mod health;
+pub mod measured;
 pub mod restart;
 pub mod retry;
 pub mod shutdown;

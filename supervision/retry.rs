@@ -18,13 +18,12 @@ use tokio::time::Instant;
 
 use crate::breaker::BreakerError;
 use crate::deadline::Deadline;
+use crate::measured::RETRY_ATTEMPTS_TOTAL;
 
 /// The share of calls that may be retries, in percent: above it retrying makes an outage worse.
 pub const MAX_BUDGET_PERCENT: u32 = 20;
 /// The budget counts in hundredths of a retry, so that a percentage is a whole number.
 const HUNDREDTHS: u64 = 100;
-/// The counter of attempts beyond the first and of giving up.
-const ATTEMPTS_TOTAL: &str = "tenantry_retry_attempts_total";
 
 /// An error that knows whether the same call may work later. Retry and breaker consult only this.
 pub trait Retryable {
@@ -193,7 +192,7 @@ where
         let Some(delay) = policy.next_wait(attempt, &error, &mut delays, rng) else {
             return Err(error);
         };
-        metrics::counter!(ATTEMPTS_TOTAL, "dependency" => policy.name, "outcome" => "retried")
+        metrics::counter!(RETRY_ATTEMPTS_TOTAL, "dependency" => policy.name, "outcome" => "retried")
             .increment(1);
         tokio::time::sleep(delay).await;
         attempt += 1;
@@ -223,7 +222,7 @@ impl RetryPolicy {
         } else {
             return Some(delay);
         };
-        metrics::counter!(ATTEMPTS_TOTAL, "dependency" => self.name, "outcome" => outcome)
+        metrics::counter!(RETRY_ATTEMPTS_TOTAL, "dependency" => self.name, "outcome" => outcome)
             .increment(1);
         None
     }

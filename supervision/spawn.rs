@@ -16,12 +16,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tokio_util::task::TaskTracker;
 
-/// The counter of started tasks, by name.
-const STARTED_TOTAL: &str = "tenantry_tasks_started_total";
-/// The gauge of running tasks, by name.
-const RUNNING: &str = "tenantry_tasks_running";
-/// The counter of tasks that panicked, by name.
-const PANICKED_TOTAL: &str = "tenantry_tasks_panicked_total";
+use crate::measured::{TASKS_PANICKED_TOTAL, TASKS_RUNNING, TASKS_STARTED_TOTAL};
 
 /// How long aborted tasks get to be dropped, in milliseconds: one that blocks its thread never is.
 const ABORT_GRACE_MS: u64 = 100;
@@ -93,12 +88,30 @@ struct Inner {
 
 #[derive(Default)]
 struct Book {
-    running: BTreeMap<&'static str, usize>,
+    running: BTreeMap<&'static str, Named>,
     aborts: Vec<AbortHandle>,
     /// When the list of abort handles is next cleared of ended tasks: doubling keeps it amortised.
     sweep_at: usize,
     /// Set once the owner has ended: what is spawned later is aborted at once.
     is_ended: bool,
+}
+
+/// The running tasks of one name, with the handles of their metrics: looking those up for every task
+/// would cost more than counting.
+struct Named {
+    count: usize,
+    running: metrics::Gauge,
+    started: metrics::Counter,
+}
+
+impl Named {
+    fn new(name: &'static str) -> Self {
+        Self {
+            count: 0,
+            running: metrics::gauge!(TASKS_RUNNING, "task" => name),
+            started: metrics::counter!(TASKS_STARTED_TOTAL, "task" => name),
+        }
+    }
 }
 
 impl Tasks {
@@ -141,7 +154,10 @@ impl Tasks {
     /// Counts the tasks that still run, by name.
     #[must_use]
     pub fn running(&self) -> BTreeMap<&'static str, usize> {
-        self.book(|book| book.running.clone())
+        self.book(|book| {
+            let counts = book.running.iter().map(|(name, named)| (*name, named.count));
+            counts.filter(|(_, count)| *count > 0).collect()
+        })
     }
 
     /// Counts the tasks that still run.
@@ -223,22 +239,22 @@ struct Entry {
 
 impl Entry {
     fn new(name: &'static str, tasks: &Tasks) -> Self {
-        tasks.book(|book| *book.running.entry(name).or_default() += 1);
-        metrics::counter!(STARTED_TOTAL, "task" => name).increment(1);
-        metrics::gauge!(RUNNING, "task" => name).increment(1.0);
+        tasks.book(|book| {
+            let named = book.running.entry(name).or_insert_with(|| Named::new(name));
+            named.count += 1;
+            named.started.increment(1);
+            named.running.increment(1.0);
+        });
         Self { name, tasks: tasks.clone() }
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        metrics::gauge!(RUNNING, "task" => self.name).decrement(1.0);
         self.tasks.book(|book| {
-            if let Some(count) = book.running.get_mut(self.name) {
-                *count -= 1;
-                if *count == 0 {
-                    book.running.remove(self.name);
-                }
+            if let Some(named) = book.running.get_mut(self.name) {
+                named.count -= 1;
+                named.running.decrement(1.0);
             }
         });
     }
@@ -320,7 +336,7 @@ fn report(name: &'static str, panic: &(dyn Any + Send)) -> TaskError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let message = text.unwrap_or("no text").to_owned();
-    metrics::counter!(PANICKED_TOTAL, "task" => name).increment(1);
+    metrics::counter!(TASKS_PANICKED_TOTAL, "task" => name).increment(1);
     tracing::error!(task.name = name, panic.message = message, "a task panicked");
     TaskError::Panicked { name, message }
 }
