@@ -19,6 +19,7 @@ mod fact;
 mod record;
 mod refusal;
 mod report;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -125,6 +126,19 @@ pub enum Verdict<T> {
     MoreDue,
 }
 
+/// What a command came to.
+pub(in crate::tenant) enum Judged {
+    /// It happened, and reached thresholds.
+    New {
+        /// What is recorded.
+        fact: Fact,
+        /// What is recorded after it.
+        crossed: Vec<Fact>,
+    },
+    /// It already had happened, or there was nothing to do.
+    Already(Outcome),
+}
+
 /// What a command comes to, before anything changes.
 enum Decision {
     /// It happens.
@@ -176,24 +190,42 @@ impl Quota {
         if !self.record_due(now, &mut facts) {
             return Applied { facts, own: None, verdict: Verdict::MoreDue };
         }
-        match self.decide(command, now) {
+        match self.judge(command, now) {
             Err(refusal) => Applied { facts, own: None, verdict: Verdict::Refused(refusal) },
-            Ok(Decision::Nothing) => {
-                Applied { facts, own: None, verdict: Verdict::Admitted(Outcome::Done {}) }
-            }
-            Ok(Decision::Again(reservation)) => {
-                let outcome = Outcome::Reservation(reservation);
+            Ok(Judged::Already(outcome)) => {
                 Applied { facts, own: None, verdict: Verdict::Admitted(outcome) }
             }
-            Ok(Decision::New(fact)) => {
-                self.admit(&fact, now);
-                let outcome = Outcome::of(&fact, 0);
+            Ok(Judged::New { fact, crossed }) => {
+                let verdict = Verdict::Admitted(Outcome::of(&fact, 0));
                 let own = Some(facts.len());
-                let crossed = self.crossings(&fact);
                 facts.push((now, fact));
                 facts.extend(crossed.into_iter().map(|fact| (now, fact)));
-                Applied { facts, own, verdict: Verdict::Admitted(outcome) }
+                Applied { facts, own, verdict }
             }
+        }
+    }
+
+    /// Judges a command when nothing is due any more, and records what it comes to.
+    pub(in crate::tenant) fn judge(
+        &mut self,
+        command: &Command,
+        now: Timestamp,
+    ) -> Result<Judged, Refusal> {
+        match self.decide(command, now)? {
+            Decision::Nothing => Ok(Judged::Already(Outcome::Done {})),
+            Decision::Again(reservation) => Ok(Judged::Already(Outcome::Reservation(reservation))),
+            Decision::New(fact) => {
+                self.admit(&fact, now);
+                let crossed = self.crossings(&fact);
+                Ok(Judged::New { fact, crossed })
+            }
+        }
+    }
+
+    /// Opens the first period, so that something can be decided.
+    pub(in crate::tenant) fn open_at(&mut self, now: Timestamp) {
+        if self.period.is_none() {
+            self.open(Period::month_of(now));
         }
     }
 
@@ -201,9 +233,7 @@ impl Quota {
     ///
     /// Says whether nothing more is due: a turn records at most [`MAX_EXPIRIES_PER_TURN`].
     pub fn record_due(&mut self, now: Timestamp, facts: &mut Vec<(Timestamp, Fact)>) -> bool {
-        if self.period.is_none() {
-            self.open(Period::month_of(now));
-        }
+        self.open_at(now);
         let mut left = MAX_EXPIRIES_PER_TURN;
         while let Some((at, fact)) = self.due(now) {
             let Some(fewer) = left.checked_sub(1) else { return false };
@@ -220,7 +250,8 @@ impl Quota {
     /// rolled in one step however long the tenant slept, then the others.
     pub(in crate::tenant) fn due(&self, now: Timestamp) -> Option<(Timestamp, Fact)> {
         let period = self.period?;
-        let next = (period.end <= now).then(|| Period::month_of(now));
+        // The last period of all does not end.
+        let next = Some(Period::month_of(now)).filter(|next| next.start >= period.end);
         if let Some((at, id)) = self.expiries.first()
             && *at <= now
             && next.is_none_or(|next| *at < next.start)
@@ -303,8 +334,19 @@ impl Quota {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 mod model;
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 mod properties;
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
 mod tests;

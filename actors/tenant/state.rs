@@ -6,95 +6,25 @@
 //! the actor's shell only hands over finished lines.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod turn;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::turn::{Line, TenantCommand, TenantOutcome, Turn};
 use crate::clock::Timestamp;
-use crate::ids::{JobId, ReservationId, TenantId};
+use crate::ids::{ReservationId, TenantId};
 use crate::journal::entry::{Author, Entry, EntryBody, EntryHash, Place, seal};
 use crate::tenant::plan::PlanTerms;
 use crate::tenant::quota::{
-    Applied, Command, Fact, Inconsistent, MAX_EXPIRIES_PER_TURN, Outcome, Quota, Reservation,
-    UsageReport, Verdict,
+    Command, Fact, Inconsistent, Judged, MAX_EXPIRIES_PER_TURN, Quota, Reservation, UsageReport,
+    Verdict,
 };
-use crate::tenant::steps::{Job, JobCommand, JobFact, JobState, Jobs};
+use crate::tenant::steps::{JobCommand, JobFact, JobState, Jobs};
 
 /// The form of snapshots that this version reads and writes.
 const SNAPSHOT_VERSION: u32 = 1;
-
-/// What can be asked of a tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TenantCommand {
-    /// Of its quota.
-    Usage(Command),
-    /// Of its jobs.
-    Job(JobCommand),
-}
-
-/// What an admitted command is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum TenantOutcome {
-    /// By the quota.
-    Usage(Outcome),
-    /// A job as it was just submitted.
-    Submitted(Box<Job>),
-    /// A job changed.
-    Job {
-        /// The job.
-        id: JobId,
-        /// How it stands; none if it is gone.
-        state: Option<JobState>,
-    },
-}
-
-impl TenantOutcome {
-    /// Answers from an entry: what a line can say by itself to its command's repetition.
-    pub fn of(body: &EntryBody, seq: u64, at: Timestamp) -> Self {
-        match body {
-            EntryBody::Usage(fact) => Self::Usage(Outcome::of(fact, seq)),
-            EntryBody::Job(JobFact::JobSubmitted { job, shape, expires_at, .. }) => {
-                let job = Job::submitted(*job, (**shape).clone(), at, *expires_at);
-                Self::Submitted(Box::new(job))
-            }
-            EntryBody::Job(fact) => {
-                let state = match fact {
-                    JobFact::JobDeleted { .. } => None,
-                    JobFact::JobRetried { .. } => Some(JobState::Queued),
-                    _ => Some(fact.end().map_or(JobState::Running, |end| end.state)),
-                };
-                Self::Job { id: fact.job(), state }
-            }
-        }
-    }
-}
-
-/// A finished line of the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Its number in the tenant's journal.
-    pub seq: u64,
-    /// When it happened.
-    pub at: Timestamp,
-    /// What happened, as the journal writes it.
-    pub kind: &'static str,
-    /// The line, without its line break.
-    pub text: String,
-    /// What happened.
-    pub body: EntryBody,
-}
-
-/// What came of one command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// The lines to append, in order; also beside a refusal.
-    pub lines: Vec<Line>,
-    /// Which of the lines is the command's own.
-    pub own: Option<usize>,
-    /// What the caller is told once they are on disk.
-    pub verdict: Verdict<TenantOutcome>,
-}
 
 /// A tenant's state. Its durable form is the journal; this is what the entries come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,23 +75,26 @@ impl TenantState {
         now: Timestamp,
         turn: &mut Turn,
     ) {
-        let Applied { facts, own, verdict } = self.quota.apply(command, now);
-        for (index, (at, fact)) in facts.into_iter().enumerate() {
-            let is_own = own == Some(index);
-            if is_own {
-                turn.own = Some(turn.lines.len());
+        turn.verdict = match self.quota.judge(command, now) {
+            Err(refusal) => Verdict::Refused(refusal),
+            Ok(Judged::Already(outcome)) => Verdict::Admitted(TenantOutcome::Usage(outcome)),
+            Ok(Judged::New { fact, crossed }) => {
+                let line = self.seal(EntryBody::Usage(fact), author, now);
+                let outcome = TenantOutcome::of(&line.body, line.seq, line.at);
+                self.push(turn, line, crossed);
+                Verdict::Admitted(outcome)
             }
-            let author = if is_own { author } else { &Author::SYSTEM };
-            turn.lines.push(self.seal(EntryBody::Usage(fact), author, at));
-        }
-        turn.verdict = match (verdict, turn.own.and_then(|own| turn.lines.get(own))) {
-            (Verdict::Admitted(_), Some(own)) => {
-                Verdict::Admitted(TenantOutcome::of(&own.body, own.seq, own.at))
-            }
-            (Verdict::Admitted(outcome), None) => Verdict::Admitted(TenantOutcome::Usage(outcome)),
-            (Verdict::Refused(refusal), _) => Verdict::Refused(refusal),
-            (Verdict::MoreDue, _) => Verdict::MoreDue,
         };
+    }
+
+    /// Adds the command's own line, and after it the thresholds that it reached.
+    fn push(&mut self, turn: &mut Turn, own: Line, crossed: Vec<Fact>) {
+        let at = own.at;
+        turn.own = Some(turn.lines.len());
+        turn.lines.push(own);
+        for fact in crossed {
+            turn.lines.push(self.seal(EntryBody::Usage(fact), &Author::SYSTEM, at));
+        }
     }
 
     fn apply_job(
@@ -187,11 +120,7 @@ impl TenantState {
         let crossed = self.admit_job(&fact, now);
         let line = self.seal(EntryBody::Job(fact), author, now);
         turn.verdict = Verdict::Admitted(TenantOutcome::of(&line.body, line.seq, line.at));
-        turn.own = Some(turn.lines.len());
-        turn.lines.push(line);
-        for fact in crossed {
-            turn.lines.push(self.seal(EntryBody::Usage(fact), &Author::SYSTEM, now));
-        }
+        self.push(turn, line, crossed);
     }
 
     /// Records a decided job fact with its charges; returns the thresholds that it reached.
@@ -207,6 +136,7 @@ impl TenantState {
 
     /// Records what is due, oldest first. Says whether nothing more is due.
     fn record_due(&mut self, now: Timestamp, lines: &mut Vec<Line>) -> bool {
+        self.quota.open_at(now);
         let mut left = MAX_EXPIRIES_PER_TURN;
         loop {
             let usage = self.quota.due(now);

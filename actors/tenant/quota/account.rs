@@ -126,24 +126,31 @@ impl Book {
     }
 
     /// Begins the next period: counters at zero, levels as they are. Returns the old counters,
-    /// if open holds still belong to them.
-    pub(super) fn roll(&mut self, period: Period, name: PeriodName) -> Option<EarlierPeriod> {
-        let mut accounts = Vec::new();
-        for account in &mut self.accounts {
-            if account.kind == MeterKind::Counter {
-                accounts.push(account.clone());
-                account.used = 0;
-                account.reserved = 0;
+    /// if open holds still belong to the period.
+    ///
+    /// Which meters are counters is what the fact says: the catalogue may have changed since.
+    pub(super) fn roll(
+        &mut self,
+        period: Period,
+        name: PeriodName,
+        closed: &[Closed],
+    ) -> Result<Option<EarlierPeriod>, String> {
+        let mut accounts = Vec::with_capacity(closed.len());
+        for closed in closed {
+            let account = self.get_mut(&closed.meter).ok_or("there is no such account")?;
+            if account.used != closed.used || account.reserved != closed.reserved {
+                return Err(format!("{} does not close as the entry says", closed.meter));
             }
+            accounts.push(account.clone());
+            account.used = 0;
+            account.reserved = 0;
+        }
+        for account in &mut self.accounts {
             account.alerted_percent = 0;
         }
         let open_holds = std::mem::take(&mut self.open_holds);
-        (open_holds > 0).then_some(EarlierPeriod {
-            start: period.start,
-            name,
-            accounts,
-            open_holds,
-        })
+        let earlier = EarlierPeriod { start: period.start, name, accounts, open_holds };
+        Ok((open_holds > 0).then_some(earlier))
     }
 }
 

@@ -1,11 +1,13 @@
 //! Facts change the state here and nowhere else, live and in replay alike.
 
 use super::account::Account;
-use super::{Charge, Fact, Held, Hold, JobHold, MAX_SETTLED, Quota, ReservationState, Settled};
+use super::{
+    Charge, Closed, Fact, Held, Hold, JobHold, MAX_SETTLED, Quota, ReservationState, Settled,
+};
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
 use crate::tenant::period::Period;
-use crate::tenant::plan::{MeterKind, MeterName};
+use crate::tenant::plan::MeterName;
 
 /// A fact does not fit the state: the journal is damaged, or not this tenant's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,8 +24,10 @@ type Recorded = Result<(), String>;
 impl Quota {
     /// Records a fact. The figures that it carries must be those that the state comes to.
     pub fn replay_fact(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Inconsistent> {
-        if self.period.is_none() {
-            self.open(Period::month_of(at));
+        // A tenant whose first commands were all refused may have its first entry later.
+        match fact {
+            Fact::PeriodRolled { from, .. } if self.period.is_none() => self.open(*from),
+            _ => self.open_at(at),
         }
         self.record(fact, at).map_err(|reason| Inconsistent { kind: fact.kind(), reason })
     }
@@ -64,7 +68,7 @@ impl Quota {
                 self.assigned = Some(terms.clone());
                 Ok(())
             }
-            Fact::PeriodRolled { from, to, .. } => self.roll(*from, *to),
+            Fact::PeriodRolled { from, to, closed } => self.roll(*from, *to, closed),
             Fact::ThresholdReached { .. } => {
                 self.book.alert(fact);
                 Ok(())
@@ -90,18 +94,15 @@ impl Quota {
         charge: &Charge,
         change: impl FnOnce(&mut Account) -> Recorded,
     ) -> Recorded {
-        let level = self.book.get(&charge.meter).is_some_and(|a| a.kind == MeterKind::Level);
-        if level || self.is_open(period) {
-            return self.move_open(charge, change);
+        // The same place as `Quota::account` finds.
+        let earlier = self.earlier.iter_mut().find(|earlier| earlier.start == period);
+        match earlier.and_then(|earlier| earlier.get_mut(&charge.meter)) {
+            Some(account) => {
+                change(account)?;
+                compare(account, charge)
+            }
+            None => self.move_open(charge, change),
         }
-        let earlier = self
-            .earlier
-            .iter_mut()
-            .find(|earlier| earlier.start == period)
-            .ok_or("the hold's period is closed")?;
-        let account = earlier.get_mut(&charge.meter).ok_or("there is no such account")?;
-        change(account)?;
-        compare(account, charge)
     }
 
     fn record_reserved(
@@ -222,11 +223,11 @@ impl Quota {
         })
     }
 
-    fn roll(&mut self, from: Period, to: Period) -> Recorded {
+    fn roll(&mut self, from: Period, to: Period, closed: &[Closed]) -> Recorded {
         if self.period != Some(from) || to.start < from.end {
             return Err(format!("the open period is {:?}", self.period));
         }
-        let earlier = self.book.roll(from, self.period_name());
+        let earlier = self.book.roll(from, self.period_name(), closed)?;
         self.earlier.extend(earlier);
         self.open(to);
         self.forget_settled(from.start);

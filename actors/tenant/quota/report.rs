@@ -61,9 +61,10 @@ impl Quota {
         }
     }
 
-    /// Returns whether a meter resets; none if there is no such meter.
-    pub fn meter_kind(&self, meter: &MeterName) -> Option<MeterKind> {
-        self.book.get(meter).map(|account| account.kind)
+    /// Returns where a level stands; 0 for a counter, or if there is no such meter.
+    pub fn level(&self, meter: &MeterName) -> u64 {
+        let account = self.book.get(meter).filter(|account| account.kind == MeterKind::Level);
+        account.map_or(0, |account| account.used)
     }
 
     /// Returns the open period's name.

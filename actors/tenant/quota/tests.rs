@@ -1,1 +1,465 @@
-//! placeholder
+use super::*;
+use crate::tenant::plan::{Catalogue, MeterKind, MeterTerms};
+
+/// Plans and times that examples and properties share.
+pub(super) mod fixture {
+    use super::*;
+
+    pub(in crate::tenant) fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    pub(in crate::tenant) fn meter(name: &str) -> MeterName {
+        name.parse().unwrap()
+    }
+
+    pub(in crate::tenant) fn item(name: &str, amount: u64) -> Item {
+        Item { meter: meter(name), amount }
+    }
+
+    pub(in crate::tenant) fn rsv(number: u128) -> ReservationId {
+        ReservationId::from_bits(number)
+    }
+
+    /// A plan with two counters and a level, each with the limit given.
+    pub(in crate::tenant) fn plan(name: &str, limits: [Option<u64>; 3]) -> Arc<PlanTerms> {
+        let catalogue = Catalogue::builtin();
+        let mut terms = PlanTerms::clone(&catalogue.default_plan().terms);
+        terms.plan = name.parse().unwrap();
+        let names = [
+            ("images", MeterKind::Counter),
+            ("tts_ms", MeterKind::Counter),
+            ("storage_bytes", MeterKind::Level),
+        ];
+        terms.meters = names
+            .into_iter()
+            .zip(limits)
+            .map(|((name, kind), limit)| MeterTerms {
+                meter: meter(name),
+                unit: "unit".into(),
+                kind,
+                limit,
+                overage: None,
+            })
+            .collect();
+        Arc::new(terms)
+    }
+}
+
+use fixture::{at, item, meter, plan, rsv};
+
+struct World {
+    quota: Quota,
+    now: Timestamp,
+}
+
+impl World {
+    fn new(images: u64) -> Self {
+        let terms = plan("free", [Some(images), Some(1_000), Some(10_000)]);
+        Self { quota: Quota::new(terms), now: at("2026-11-23T09:00:00Z") }
+    }
+
+    fn apply(&mut self, command: impl std::borrow::Borrow<Command>) -> Result<Outcome, Refusal> {
+        let applied = self.quota.apply(command.borrow(), self.now);
+        self.quota.check();
+        match applied.verdict {
+            Verdict::Admitted(outcome) => Ok(outcome),
+            Verdict::Refused(refusal) => Err(refusal),
+            Verdict::MoreDue => panic!("more is due"),
+        }
+    }
+
+    fn consume(&mut self, items: &[Item]) -> Result<Outcome, Refusal> {
+        self.apply(Command::Consume { items: items.to_vec() })
+    }
+
+    fn reserve(&mut self, id: u128, items: &[Item], ttl_s: u64) -> Result<Outcome, Refusal> {
+        self.apply(Command::Reserve { id: rsv(id), items: items.to_vec(), ttl_s })
+    }
+
+    fn commit(&mut self, id: u128, items: Option<&[Item]>) -> Result<Outcome, Refusal> {
+        self.apply(Command::Commit { id: rsv(id), items: items.map(<[Item]>::to_vec) })
+    }
+
+    fn usage(&self, name: &str) -> (u64, u64, Option<u64>) {
+        let report = self.quota.report(self.now);
+        let usage = report.meters.iter().find(|usage| usage.meter.as_str() == name).unwrap();
+        (usage.used, usage.reserved, usage.remaining)
+    }
+}
+
+fn code(result: Result<Outcome, Refusal>) -> &'static str {
+    result.map_or_else(|refusal| refusal.code(), |_| "admitted")
+}
+
+#[test]
+fn the_last_unit_is_admitted_and_the_next_one_refused_with_all_figures() {
+    let mut world = World::new(500);
+    world.reserve(1, &[item("images", 20)], 300).unwrap();
+    world.consume(&[item("images", 480)]).unwrap();
+
+    let refused = world.consume(&[item("images", 1)]);
+
+    assert_eq!(
+        refused,
+        Err(Refusal::QuotaExceeded {
+            meter: "images".to_owned(),
+            limit: 500,
+            used: 480,
+            reserved: 20,
+            remaining: 0,
+            requested: 1,
+            resets_at: Some(at("2026-12-01T00:00:00Z")),
+            plan: "free".parse().unwrap(),
+        })
+    );
+}
+
+#[test]
+fn several_meters_are_taken_all_or_not_at_all() {
+    let mut world = World::new(500);
+
+    assert_eq!(code(world.consume(&[item("images", 5), item("tts_ms", 1_001)])), "quota-exceeded");
+    assert_eq!(code(world.consume(&[item("images", 5), item("no_such", 1)])), "unknown-meter");
+    assert_eq!(code(world.consume(&[item("images", 5), item("tts_ms", 0)])), "invalid-amount");
+    assert_eq!(world.usage("images"), (0, 0, Some(500)));
+
+    world.consume(&[item("images", 5), item("tts_ms", 1_000), item("images", 2)]).unwrap();
+    assert_eq!(world.usage("images"), (7, 0, Some(493)));
+    assert_eq!(world.usage("tts_ms"), (1_000, 0, Some(0)));
+}
+
+#[test]
+fn amounts_and_sums_at_the_integers_edge_are_refused() {
+    let mut world = World::new(500);
+    let unlimited = plan("enterprise", [None, None, None]);
+    world.apply(Command::SetPlan { terms: unlimited }).unwrap();
+
+    assert_eq!(code(world.consume(&[])), "invalid-items");
+    assert_eq!(code(world.consume(&vec![item("images", 1); MAX_ITEMS + 1])), "invalid-items");
+    assert_eq!(code(world.consume(&[item("images", u64::MAX)])), "invalid-amount");
+    assert_eq!(
+        code(world.consume(&[item("images", MAX_AMOUNT), item("images", 1)])),
+        "invalid-amount"
+    );
+    for _ in 0..1_024 {
+        world.consume(&[item("images", MAX_AMOUNT)]).unwrap();
+    }
+    assert_eq!(code(world.consume(&[item("images", MAX_AMOUNT)])), "invalid-amount");
+    assert_eq!(world.usage("images"), (1_024 * MAX_AMOUNT, 0, None));
+}
+
+#[test]
+fn a_commit_of_less_returns_the_rest_and_of_more_takes_the_excess_or_leaves_the_hold() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 60)], 300).unwrap();
+    world.reserve(2, &[item("images", 30)], 300).unwrap();
+
+    let refused = world.commit(1, Some(&[item("images", 71)]));
+    assert_eq!(
+        refused,
+        Err(Refusal::ExceedsReservation {
+            meter: "images".to_owned(),
+            held: 60,
+            remaining: 10,
+            requested: 71
+        })
+    );
+    assert_eq!(world.usage("images"), (0, 90, Some(10)));
+
+    world.commit(1, Some(&[item("images", 70)])).unwrap();
+    assert_eq!(world.usage("images"), (70, 30, Some(0)));
+
+    world.commit(2, Some(&[item("images", 1)])).unwrap();
+    assert_eq!(world.usage("images"), (71, 0, Some(29)));
+}
+
+#[test]
+fn an_ended_hold_answers_the_same_again_and_refuses_another_end() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 10)], 300).unwrap();
+    let first = world.commit(1, Some(&[item("images", 4)])).unwrap();
+    world.consume(&[item("images", 50)]).unwrap();
+
+    assert_eq!(world.commit(1, Some(&[item("images", 4)])), Ok(first));
+    assert_eq!(code(world.commit(1, None)), "reservation-settled");
+    assert_eq!(code(world.apply(Command::Release { id: rsv(1) })), "reservation-settled");
+    assert_eq!(code(world.apply(Command::Extend { id: rsv(1), ttl_s: 5 })), "reservation-settled");
+    assert_eq!(code(world.commit(2, None)), "reservation-not-found");
+    assert_eq!(world.usage("images"), (54, 0, Some(46)));
+}
+
+#[test]
+fn a_hold_lapses_at_its_time_and_frees_its_units_before_anything_is_judged() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 100)], 300).unwrap();
+    world.now = world.now.plus_s(299);
+    assert_eq!(code(world.consume(&[item("images", 1)])), "quota-exceeded");
+
+    world.now = world.now.plus_s(1);
+    let applied =
+        world.quota.apply(&Command::Consume { items: vec![item("images", 100)] }, world.now);
+
+    assert_eq!(applied.facts.len(), 3, "expiry, use, threshold");
+    assert_eq!(applied.facts[0].0, world.now);
+    assert_eq!(applied.facts[0].1.kind(), "expired");
+    assert_eq!(code(world.commit(1, None)), "reservation-expired");
+    assert_eq!(code(world.apply(Command::Release { id: rsv(1) })), "reservation-expired");
+    assert_eq!(
+        world.quota.reservation(rsv(1), world.now).unwrap().state,
+        ReservationState::Expired
+    );
+}
+
+#[test]
+fn an_extension_never_shortens_and_ends_24_hours_after_the_opening() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 1)], 300).unwrap();
+    world.now = world.now.plus_s(100);
+
+    let extend =
+        |world: &mut World, ttl_s| code(world.apply(Command::Extend { id: rsv(1), ttl_s }));
+    assert_eq!(extend(&mut world, 86_400), "invalid-ttl");
+    assert_eq!(extend(&mut world, 0), "invalid-ttl");
+    assert_eq!(extend(&mut world, 1), "admitted");
+    assert_eq!(world.quota.next_expiry(), Some(at("2026-11-23T09:05:00Z")));
+    assert_eq!(extend(&mut world, 86_300), "admitted");
+    assert_eq!(world.quota.next_expiry(), Some(at("2026-11-24T09:00:00Z")));
+    assert_eq!(code(world.reserve(2, &[item("images", 1)], 86_401)), "invalid-ttl");
+}
+
+#[test]
+fn a_period_rolls_in_one_fact_stamped_with_the_boundary() {
+    let mut world = World::new(100);
+    world.consume(&[item("images", 30), item("storage_bytes", 500)]).unwrap();
+    world.now = at("2027-03-05T12:00:00Z");
+
+    let applied = world.quota.apply(&Command::Tick, world.now);
+
+    let [(stamped, Fact::PeriodRolled { from, to, closed })] = &applied.facts[..] else {
+        panic!("{applied:?}")
+    };
+    assert_eq!(*stamped, at("2027-03-01T00:00:00Z"));
+    assert_eq!(from.end, at("2026-12-01T00:00:00Z"));
+    assert_eq!(to.start, *stamped);
+    assert_eq!(closed[0], Closed { meter: meter("images"), used: 30, reserved: 0 });
+    assert_eq!(closed.len(), 2, "a level does not close");
+    assert_eq!(world.usage("images"), (0, 0, Some(100)));
+    assert_eq!(world.usage("storage_bytes"), (500, 0, Some(9_500)));
+}
+
+#[test]
+fn a_hold_across_the_boundary_counts_in_its_own_period() {
+    let mut world = World::new(100);
+    world.now = at("2026-11-30T23:59:00Z");
+    world.reserve(1, &[item("images", 60), item("storage_bytes", 10)], 300).unwrap();
+    world.consume(&[item("images", 30)]).unwrap();
+    world.now = at("2026-12-01T00:01:00Z");
+
+    // The new period is whole; the level stays held.
+    assert_eq!(world.usage("images"), (0, 0, Some(100)));
+    assert_eq!(world.quota.report(world.now).meters[0].reserved_earlier, 60);
+    assert_eq!(world.usage("storage_bytes"), (0, 10, Some(9_990)));
+
+    // An excess is taken from what the old period still has: 100 - 30 - 60 = 10.
+    let more = [item("images", 71), item("storage_bytes", 10)];
+    assert_eq!(code(world.commit(1, Some(&more))), "exceeds-reservation");
+    let applied = world
+        .quota
+        .apply(&Command::Commit { id: rsv(1), items: Some(vec![item("images", 70)]) }, world.now);
+    let Some((_, Fact::Committed { items, period, .. })) = applied.facts.first() else {
+        panic!("{applied:?}")
+    };
+    assert_eq!((items[0].used, period.as_str()), (100, "2026-11"));
+    assert_eq!(world.usage("images"), (0, 0, Some(100)));
+    assert_eq!(world.usage("storage_bytes"), (0, 0, Some(10_000)));
+    world.quota.check();
+}
+
+#[test]
+fn a_downgrade_leaves_nothing_available_and_takes_nothing_away() {
+    let mut world = World::new(100);
+    world.consume(&[item("images", 70)]).unwrap();
+    world.reserve(1, &[item("images", 20)], 300).unwrap();
+
+    world.apply(Command::SetPlan { terms: plan("tiny", [Some(50), Some(0), None]) }).unwrap();
+
+    let report = world.quota.report(world.now);
+    assert_eq!(report.plan.as_str(), "tiny");
+    assert_eq!((report.meters[0].remaining, report.meters[0].overage.units), (Some(0), 40));
+    assert_eq!(report.meters[0].percent, Some(140));
+    assert_eq!(code(world.consume(&[item("images", 1)])), "quota-exceeded");
+    world.commit(1, None).unwrap();
+    assert_eq!(world.usage("images"), (90, 0, Some(0)));
+}
+
+#[test]
+fn a_meter_that_the_plan_lost_can_be_wound_up_but_not_used() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 20), item("tts_ms", 5)], 300).unwrap();
+    let mut terms = PlanTerms::clone(&plan("other", [Some(9), Some(9), Some(9)]));
+    terms.meters.remove(0);
+    world.apply(Command::SetPlan { terms: Arc::new(terms) }).unwrap();
+
+    assert_eq!(code(world.consume(&[item("images", 1)])), "unknown-meter");
+    world.commit(1, None).unwrap();
+    world.now = world.now.plus_s(40 * 86_400);
+    world.apply(Command::Tick).unwrap();
+    assert!(world.quota.report(world.now).meters.iter().all(|usage| usage.used == 0));
+}
+
+#[test]
+fn each_threshold_is_reached_once_per_period_and_a_jump_is_the_highest() {
+    let mut world = World::new(100);
+    let mut reached = |images: u64| -> Vec<(u8, u64)> {
+        let applied =
+            world.quota.apply(&Command::Consume { items: vec![item("images", images)] }, world.now);
+        world.now = world.now.plus_s(4 * 86_400);
+        applied
+            .facts
+            .iter()
+            .filter_map(|(_, fact)| match fact {
+                Fact::ThresholdReached { percent, used, .. } => Some((*percent, *used)),
+                _ => None,
+            })
+            .collect()
+    };
+
+    assert_eq!(reached(49), []);
+    assert_eq!(reached(1), [(50, 50)], "27 November");
+    assert_eq!(reached(100), [(100, 100)], "1 December: a jump over all three");
+    assert_eq!(reached(1), [], "refused");
+}
+
+#[test]
+fn a_threshold_does_not_fire_again_after_space_was_freed() {
+    let mut world = World::new(100);
+    let facts = |world: &mut World, command: Command| {
+        let applied = world.quota.apply(&command, world.now);
+        applied.facts.iter().map(|(_, fact)| fact.kind()).collect::<Vec<_>>()
+    };
+    let store = |amount| Command::Consume { items: vec![item("storage_bytes", amount)] };
+    let free = |amount| Command::Free { items: vec![item("storage_bytes", amount)] };
+
+    assert_eq!(facts(&mut world, store(9_000)), ["consumed", "threshold_reached"]);
+    assert_eq!(facts(&mut world, free(9_000)), ["freed"]);
+    assert_eq!(facts(&mut world, store(9_000)), ["consumed"]);
+    assert_eq!(facts(&mut world, store(1_000)), ["consumed", "threshold_reached"]);
+}
+
+#[test]
+fn only_levels_can_be_freed_and_never_below_zero() {
+    let mut world = World::new(100);
+    world.consume(&[item("storage_bytes", 100), item("images", 5)]).unwrap();
+
+    let free = |world: &mut World, items: Vec<Item>| code(world.apply(Command::Free { items }));
+    assert_eq!(free(&mut world, vec![item("images", 1)]), "not-a-level");
+    assert_eq!(free(&mut world, vec![item("storage_bytes", 101)]), "invalid-amount");
+    assert_eq!(free(&mut world, vec![item("storage_bytes", 60)]), "admitted");
+    assert_eq!(world.usage("storage_bytes"), (40, 0, Some(9_960)));
+}
+
+#[test]
+fn a_jobs_hold_is_used_part_by_part_and_its_rest_is_given_back() {
+    let mut world = World::new(100);
+    let job = JobId::from_bits(1);
+    let part = |images| Command::CommitPart { job, items: vec![item("images", images)] };
+    world.apply(Command::HoldJob { job, items: vec![item("images", 50)] }).unwrap();
+    world.consume(&[item("images", 40)]).unwrap();
+
+    world.apply(part(30)).unwrap();
+    assert_eq!(world.usage("images"), (70, 20, Some(10)));
+    assert_eq!(code(world.apply(part(31))), "quota-exceeded");
+    world.apply(part(25)).unwrap();
+    assert_eq!(world.usage("images"), (95, 0, Some(5)));
+    world.apply(Command::CloseJob { job }).unwrap();
+    world.apply(Command::CloseJob { job }).unwrap();
+    assert_eq!(world.usage("images"), (95, 0, Some(5)));
+    assert_eq!(code(world.apply(part(1))), "job-not-found");
+}
+
+#[test]
+fn at_most_ten_thousand_holds_are_open_and_at_most_256_lapse_in_a_turn() {
+    let mut quota = Quota::new(plan("enterprise", [None, None, None]));
+    let start = at("2026-11-23T09:00:00Z");
+    let reserve = |number: usize| Command::Reserve {
+        id: rsv(number as u128),
+        items: vec![item("images", 1)],
+        ttl_s: 300,
+    };
+    for number in 0..MAX_OPEN_HOLDS {
+        let applied = quota.apply(&reserve(number), start);
+        assert!(matches!(applied.verdict, Verdict::Admitted(_)));
+    }
+
+    let refused = quota.apply(&reserve(MAX_OPEN_HOLDS), start).verdict;
+    assert_eq!(refused, Verdict::Refused(Refusal::TooManyReservations { max: MAX_OPEN_HOLDS }));
+
+    let later = start.plus_s(300);
+    let mut turns = 0;
+    loop {
+        let applied = quota.apply(&reserve(MAX_OPEN_HOLDS), later);
+        turns += 1;
+        assert!(applied.facts.len() <= MAX_EXPIRIES_PER_TURN + 1);
+        if applied.verdict != Verdict::MoreDue {
+            assert!(matches!(applied.verdict, Verdict::Admitted(_)));
+            break;
+        }
+    }
+    assert_eq!(turns, MAX_OPEN_HOLDS.div_ceil(MAX_EXPIRIES_PER_TURN));
+    quota.check();
+    assert_eq!(quota.report(later).meters[0].reserved, 1);
+}
+
+#[test]
+fn ended_holds_are_remembered_over_the_next_boundary_and_then_forgotten() {
+    let mut world = World::new(100);
+    world.now = at("2026-11-30T23:59:59Z");
+    world.reserve(1, &[item("images", 1)], 300).unwrap();
+    let first = world.commit(1, None);
+    world.now = at("2026-12-01T00:00:01Z");
+    assert_eq!(world.commit(1, None), first);
+
+    world.now = at("2027-01-01T00:00:01Z");
+    world.apply(Command::Tick).unwrap();
+    assert_eq!(code(world.commit(1, None)), "reservation-not-found");
+}
+
+#[test]
+fn an_entry_that_does_not_fit_is_inconsistent_and_no_panic() {
+    let mut world = World::new(100);
+    world.consume(&[item("images", 5)]).unwrap();
+    let charge = |used| Charge {
+        meter: meter("images"),
+        amount: 5,
+        held: 0,
+        used,
+        reserved: 0,
+        limit: Some(100),
+    };
+    let period = Period::month_of(world.now).name();
+    let consumed =
+        |used| Fact::Consumed { items: vec![charge(used)], period: Clone::clone(&period) };
+
+    assert!(world.quota.clone().replay_fact(&consumed(10), world.now).is_ok());
+    let error = world.quota.clone().replay_fact(&consumed(11), world.now).unwrap_err();
+    assert_eq!(error.kind, "consumed");
+    let released = Fact::Released {
+        reservation: rsv(1),
+        items: Vec::new(),
+        expires_at: world.now,
+        period: period.clone(),
+    };
+    assert!(world.quota.replay_fact(&released, world.now).is_err());
+}
+
+#[test]
+fn a_report_shows_what_is_due_as_done_without_recording_it() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 60)], 300).unwrap();
+    let before = world.quota.clone();
+    world.now = world.now.plus_s(300);
+
+    assert_eq!(world.usage("images"), (0, 0, Some(100)));
+    assert_eq!(world.quota, before);
+}

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::ids::JobId;
-use crate::tenant::plan::MeterKind;
 use crate::tenant::quota::{Charge, Fact, Item, MAX_AMOUNT, Quota, Refusal};
 
 /// A decided fact; none if it already is as the command wants it.
@@ -153,12 +152,15 @@ impl Jobs {
         } else {
             Some(end(id, JobState::Cancelled, &[], quota)?.0)
         };
+        // Never more than there is: someone may have freed a part of it by hand.
         let stored: Vec<Item> = job
             .usage
             .iter()
-            .filter(|item| quota.meter_kind(&item.meter) == Some(MeterKind::Level))
+            .map(|item| Item {
+                meter: item.meter.clone(),
+                amount: item.amount.min(quota.level(&item.meter)),
+            })
             .filter(|item| item.amount > 0)
-            .cloned()
             .collect();
         let mut items = if stored.is_empty() { Vec::new() } else { quota.freed(&stored)? };
         // The hold is closed by the same entry, before the level is lowered.
