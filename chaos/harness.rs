@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 pub use client::{Api, Reply};
 pub use process::running_with;
@@ -30,6 +31,7 @@ pub struct StackBuilder {
     variables: Vec<(String, String)>,
     providers: bool,
     mail: bool,
+    server: bool,
 }
 
 impl StackBuilder {
@@ -51,6 +53,13 @@ impl StackBuilder {
     #[must_use]
     pub fn without_mail(mut self) -> Self {
         self.mail = false;
+        self
+    }
+
+    /// Leaves the server for a later [`Stack::restart`], so that commands can run on its folder first.
+    #[must_use]
+    pub fn without_server(mut self) -> Self {
+        self.server = false;
         self
     }
 
@@ -83,8 +92,11 @@ impl StackBuilder {
             ops_listen: None,
             variables,
         };
-        let server = Server::start(settings.clone()).await?;
-        Ok(Stack { server: Some(server), settings, world, data })
+        let mut stack = Stack { server: None, settings, world, data };
+        if self.server {
+            stack.restart().await?;
+        }
+        Ok(stack)
     }
 }
 
@@ -101,7 +113,13 @@ pub struct Stack {
 impl Stack {
     /// Begins a stack around a server binary (`env!("CARGO_BIN_EXE_tenantry")` in tests).
     pub fn builder(binary: impl Into<PathBuf>) -> StackBuilder {
-        StackBuilder { binary: binary.into(), variables: Vec::new(), providers: false, mail: true }
+        StackBuilder {
+            binary: binary.into(),
+            variables: Vec::new(),
+            providers: false,
+            mail: true,
+            server: true,
+        }
     }
 
     /// The running server.
@@ -158,6 +176,18 @@ impl Stack {
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill().await?;
         self.server = Some(Server::start(self.settings.clone()).await?);
+        Ok(())
+    }
+
+    /// Starts the server and kills it so soon that it may still be recovering.
+    pub async fn interrupt_start(&mut self, after: Duration) -> anyhow::Result<()> {
+        self.kill().await?;
+        // Giving up on a start ends its process.
+        if let Ok(started) = timeout(after, Server::start(self.settings.clone())).await {
+            started?.kill().await?;
+        }
+        let left = process::wait_until_none(self.data.path());
+        anyhow::ensure!(left.is_empty(), "the interrupted server is still there: {left:?}");
         Ok(())
     }
 

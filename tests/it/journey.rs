@@ -7,9 +7,10 @@ use reqwest::Method;
 use serde_json::json;
 use tenantry_chaos::{Mode, Service};
 
-use crate::support::{
-    RENDER_WITHIN, eventually, finished, items, meter, short_plan, stack, submit, video_path,
+use crate::product::{
+    RENDER_WITHIN, eventually, finished, items, meter, short_plan, submit, video_path,
 };
+use crate::support::stack;
 
 #[tokio::test]
 async fn a_link_logs_in_once_and_its_session_ends_with_the_logout() {
