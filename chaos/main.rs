@@ -40,7 +40,8 @@ async fn run() -> anyhow::Result<()> {
     for port in [HTTP_PORT, OPS_PORT, WORLD_PORT] {
         require_free(port).await?;
     }
-    let world_settings = WorldSettings { http: local(WORLD_PORT), ..WorldSettings::default() };
+    let world_settings =
+        WorldSettings { http: local(WORLD_PORT), is_spoken: true, ..WorldSettings::default() };
     let world = World::start(world_settings).await?;
     let data_dir = std::path::absolute(DATA_DIR)?;
     std::fs::create_dir_all(&data_dir).context("create the data folder")?;

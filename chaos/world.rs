@@ -34,12 +34,14 @@ pub struct WorldSettings {
     pub http: SocketAddr,
     /// Address of the mail server.
     pub smtp: SocketAddr,
+    /// Whether the speech provider speaks with espeak-ng, for people; tests are faster with a hum.
+    pub is_spoken: bool,
 }
 
 impl Default for WorldSettings {
     fn default() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { http: any, smtp: any }
+        Self { http: any, smtp: any, is_spoken: false }
     }
 }
 
@@ -49,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) switches: Switches,
     pub(crate) mailbox: Mailbox,
     pub(crate) log: Log,
+    pub(crate) is_spoken: bool,
 }
 
 /// A running outside world; it ends when it is dropped.
@@ -68,7 +71,7 @@ impl World {
         let world = Self {
             http: http.local_addr()?,
             smtp: smtp.local_addr()?,
-            shared: Arc::default(),
+            shared: Arc::new(Shared { is_spoken: settings.is_spoken, ..Shared::default() }),
             tasks: Tasks::new(),
         };
         let app = http::router(Arc::clone(&world.shared));

@@ -69,6 +69,8 @@ impl ServerSettings {
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.data_dir)
             .stdin(Stdio::null())
+            // A group of its own, so that Ctrl-C in a terminal reaches it through us alone.
+            .process_group(0)
             .kill_on_drop(true);
         command
     }

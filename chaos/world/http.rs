@@ -200,7 +200,7 @@ async fn draw(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes
 
 async fn speak(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     match provide(&shared, Service::Speech, &headers, &body).await {
-        Provided::Request(request) => speech::answer(&request),
+        Provided::Request(request) => speech::answer(&request, shared.is_spoken).await,
         Provided::Garbage => speech::garbage(),
         Provided::Refused(refusal) => refusal,
     }

@@ -14,7 +14,7 @@ fn describe(service: Service) -> (&'static str, &'static str) {
     match service {
         Service::Mail => ("Mail server", "Takes every mail over SMTP and keeps it in the mailbox."),
         Service::Image => ("Image provider", "Draws a picture for a prompt, as OpenAI's API does."),
-        Service::Speech => ("Speech provider", "Hums a text as a WAV, as OpenAI's API does."),
+        Service::Speech => ("Speech provider", "Speaks a text as a WAV, as OpenAI's API does."),
     }
 }
 

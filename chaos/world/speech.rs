@@ -1,8 +1,12 @@
-//! A speech provider in the style of OpenAI's speech API: a real WAV, hummed instead of spoken.
+//! A speech provider in the style of OpenAI's speech API: a real WAV, hummed, or spoken by espeak-ng.
+
+use std::process::Stdio;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 
 use super::image::refused;
 
@@ -24,10 +28,13 @@ pub(super) struct SpeechRequest {
     input: String,
     #[serde(default)]
     response_format: Option<String>,
+    /// Not in OpenAI's API, which guesses the language; taken when a client sends it.
+    #[serde(default)]
+    language: Option<String>,
 }
 
-/// Hums the text.
-pub(super) fn answer(request: &SpeechRequest) -> Response {
+/// Hums the text; speaks it instead when that is wanted and espeak-ng is there.
+pub(super) async fn answer(request: &SpeechRequest, is_spoken: bool) -> Response {
     let chars = request.input.chars().count();
     if chars == 0 || chars > MAX_CHARS {
         return refused("input must have 1 to 4096 characters");
@@ -35,7 +42,28 @@ pub(super) fn answer(request: &SpeechRequest) -> Response {
     if request.response_format.as_deref() != Some("wav") {
         return refused("this provider answers wav alone: set response_format");
     }
-    ([(CONTENT_TYPE, "audio/wav")], wav(&request.input)).into_response()
+    let spoken = if is_spoken { speak(request).await } else { None };
+    let wav = spoken.unwrap_or_else(|| wav(&request.input));
+    ([(CONTENT_TYPE, "audio/wav")], wav).into_response()
+}
+
+/// The text in espeak-ng's voice; `None` when there is none, or it does not know the language.
+async fn speak(request: &SpeechRequest) -> Option<Vec<u8>> {
+    let language = request.language.as_deref().unwrap_or("en");
+    let mut child = Command::new("espeak-ng")
+        .args(["--stdin", "--stdout", "-b", "1", "-s", "155", "-v", language])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .ok()?;
+    // The text is far smaller than what a pipe takes before its reader must read.
+    let mut stdin = child.stdin.take()?;
+    stdin.write_all(request.input.as_bytes()).await.ok()?;
+    drop(stdin);
+    let output = child.wait_with_output().await.ok()?;
+    output.status.success().then_some(output.stdout).filter(|wav| wav.starts_with(b"RIFF"))
 }
 
 /// A success that is no sound.

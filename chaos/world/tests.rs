@@ -126,6 +126,20 @@ async fn the_speech_provider_hums_a_wav_as_long_as_its_text() {
 }
 
 #[tokio::test]
+async fn the_speech_provider_speaks_where_people_listen() {
+    let settings = WorldSettings { is_spoken: true, ..WorldSettings::default() };
+    let world = World::start(settings).await.unwrap();
+    let api = Api::new(&world.url()).with_bearer("key");
+    let request = json!({ "input": "hello", "response_format": "wav", "language": "en" });
+
+    let spoken = api.post("/speech/v1/audio/speech", &request).await.unwrap();
+
+    assert_eq!(&spoken.bytes[..4], b"RIFF");
+    // The hum of five characters is 300 ms at 24 kHz; espeak-ng speaks at 22,050 Hz.
+    assert_eq!(&spoken.bytes[24..28], &22_050_u32.to_le_bytes());
+}
+
+#[tokio::test]
 async fn providers_break_as_switched_and_heal_again() {
     let world = world().await;
     let api = Api::new(&world.url()).with_bearer("key");
