@@ -37,6 +37,8 @@ pub use self::command::{
 pub use self::fact::{Charge, Closed, Fact};
 pub use self::record::Inconsistent;
 pub use self::refusal::Refusal;
+#[cfg(test)]
+pub(in crate::tenant) use self::tests::fixture;
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
 use crate::tenant::period::{Period, PeriodName};

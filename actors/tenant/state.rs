@@ -313,4 +313,5 @@ pub enum SnapshotError {
 }
 
 #[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
 mod tests;

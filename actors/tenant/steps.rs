@@ -28,6 +28,8 @@ pub use self::shape::{
     Artifact, Cause, FailKind, InvalidLanguage, JobShape, Language, Resolution, SceneShape,
     StepResult, Voice,
 };
+#[cfg(test)]
+pub(in crate::tenant) use self::tests::fixture;
 use crate::clock::Timestamp;
 use crate::ids::JobId;
 
@@ -182,4 +184,12 @@ impl Jobs {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+mod properties;
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
 mod tests;

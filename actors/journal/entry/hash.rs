@@ -29,11 +29,13 @@ impl EntryHash {
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 32];
-        match data_encoding::HEXLOWER.decode_mut(text, &mut bytes) {
-            Ok(32) if text.len() == 64 => Some(Self(bytes)),
-            _ => None,
+        // The decoder takes buffers of the right size alone.
+        if text.len() != 64 {
+            return None;
         }
+        let mut bytes = [0; 32];
+        data_encoding::HEXLOWER.decode_mut(text, &mut bytes).ok()?;
+        Some(Self(bytes))
     }
 
     /// Hashes the two pieces that make a line without its hash.

@@ -2,7 +2,7 @@ use super::*;
 use crate::tenant::plan::{Catalogue, MeterKind, MeterTerms};
 
 /// Plans and times that examples and properties share.
-pub(super) mod fixture {
+pub(in crate::tenant) mod fixture {
     use super::*;
 
     pub(in crate::tenant) fn at(text: &str) -> Timestamp {
