@@ -51,7 +51,7 @@ pub const MAX_SCENES: usize = 20;
 /// The most jobs of one tenant that are open at once; every one of them is kept in memory.
 pub const MAX_OPEN_JOBS: usize = 1_000;
 /// How many ended jobs keep their steps in memory; older ones keep their result alone.
-const MAX_DETAILED_JOBS: usize = 100;
+const MAX_DETAILED_JOBS: usize = 50;
 
 /// What can be asked of a tenant's jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
