@@ -10,7 +10,15 @@ pub mod error;
 mod connect;
 mod dialect;
 mod files;
+mod many;
 mod upkeep;
+
+// The families: each is the only place of its tables' SQL.
+pub(crate) mod chunks;
+pub(crate) mod heads;
+pub(crate) mod journal;
+pub(crate) mod listings;
+pub(crate) mod projections;
 
 #[cfg(test)]
 mod tests;
@@ -19,13 +27,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::any::AnyPool;
-use sqlx::{Any, AnyConnection, Transaction, pool::PoolConnection};
-use tenantry_supervision::spawn::Tasks;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use tenantry_supervision::Tasks;
 
 use crate::ids::TenantId;
 
-pub use dialect::Backend;
+pub use dialect::{Backend, placeholders};
 pub use error::StoreError;
 pub use files::DataDir;
 
@@ -62,6 +70,12 @@ pub enum Fatal {
     Fenced {
         /// The shard that was lost.
         shard: u16,
+    },
+    /// A task ended that must not.
+    #[error("the task {name} ended")]
+    TaskEnded {
+        /// The task.
+        name: &'static str,
     },
     /// The projector failed again and again.
     #[error("the projector gave up: {reason}")]
@@ -166,10 +180,7 @@ struct Inner {
 impl Database {
     /// Locks the data folder, opens both files, brings their schema up to date and starts the
     /// checkpointers among `tasks`.
-    pub async fn open(
-        settings: &DatabaseSettings,
-        tasks: &Tasks,
-    ) -> Result<Self, DatabaseError> {
+    pub async fn open(settings: &DatabaseSettings, tasks: &Tasks) -> Result<Self, DatabaseError> {
         let database = Self::connect(settings, connect::Access::Own).await?;
         upkeep::start(&database, tasks).await?;
         Ok(database)
@@ -196,14 +207,15 @@ impl Database {
     }
 
     /// Takes a connection for reading `journal.db`.
-    pub(crate) async fn journal_reader(&self) -> Result<Reader, StoreError> {
+    pub async fn journal_reader(&self) -> Result<Reader, StoreError> {
         Ok(Reader { connection: self.inner.journal_readers.acquire().await? })
     }
 
     /// Opens the one connection that writes to `journal.db`; the committer owns it.
-    pub(crate) async fn journal_writer(&self) -> Result<JournalWriter, StoreError> {
-        let connection = connect::single(self.inner.backend, &self.inner.journal_url).await?;
-        Ok(JournalWriter { connection })
+    pub async fn journal_writer(&self) -> Result<JournalWriter, StoreError> {
+        let (backend, url) = (self.inner.backend, self.inner.journal_url.clone());
+        let connection = connect::single(backend, &url).await?;
+        Ok(JournalWriter { backend, url, connection })
     }
 
     /// Says which database this is.
@@ -216,8 +228,13 @@ impl Database {
         &self.inner.folder
     }
 
+    /// What happens when the storage cannot be trusted any more.
+    pub fn fatal(&self) -> &FatalHook {
+        &self.inner.fatal
+    }
+
     /// Reports a failure that ends the process.
-    pub(crate) fn raise(&self, fatal: &Fatal) {
+    pub fn raise(&self, fatal: &Fatal) {
         self.inner.fatal.raise(fatal);
     }
 
@@ -236,7 +253,7 @@ impl Database {
 }
 
 /// What a query function runs on; implemented by the transactions and the reader.
-pub(crate) trait Session: Send {
+pub trait Session: Send {
     /// The connection, for the query functions of a family alone.
     fn connection(&mut self) -> &mut AnyConnection;
 }
@@ -281,7 +298,7 @@ pub struct Reader {
 
 impl Reader {
     /// Holds one committed state in view until dropped, however many statements follow.
-    pub(crate) async fn freeze(&mut self) -> Result<Frozen<'_>, StoreError> {
+    pub async fn freeze(&mut self) -> Result<Frozen<'_>, StoreError> {
         use sqlx::Connection;
         Ok(Frozen { tx: self.connection.begin().await? })
     }
@@ -289,13 +306,15 @@ impl Reader {
 
 /// One committed state of the database, held in view.
 #[derive(Debug)]
-pub(crate) struct Frozen<'c> {
+pub struct Frozen<'c> {
     tx: Transaction<'c, Any>,
 }
 
 /// The only connection that writes to the journal.
 #[derive(Debug)]
-pub(crate) struct JournalWriter {
+pub struct JournalWriter {
+    backend: Backend,
+    url: String,
     connection: AnyConnection,
 }
 
@@ -330,10 +349,6 @@ impl Session for JournalWriter {
 }
 
 /// Refuses a change that did not touch exactly the rows that it was meant for.
-pub(crate) fn ensure_rows(
-    table: &'static str,
-    found: u64,
-    expected: u64,
-) -> Result<(), StoreError> {
+pub fn ensure_rows(table: &'static str, found: u64, expected: u64) -> Result<(), StoreError> {
     if found == expected { Ok(()) } else { Err(StoreError::Changed { table }) }
 }

@@ -5,11 +5,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyPool, AnyPoolOptions, install_default_drivers};
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, Connection, Executor, Row};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor, Row};
 
-use super::{Backend, Database, DatabaseError, DatabaseSettings, DataDir, Inner, StoreError};
+use super::{Backend, DataDir, Database, DatabaseError, DatabaseSettings, Inner, StoreError};
 
 /// Connections that read `tenantry.db` at once; each costs a thread.
 const READERS: u32 = 4;

@@ -14,7 +14,7 @@ pub enum Backend {
 impl Backend {
     /// How a writing transaction begins. SQLite takes the write lock at once: a transaction that
     /// reads first and writes later fails half-way when another writer came between.
-    pub(crate) fn begin_statement(self) -> &'static str {
+    pub fn begin_statement(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
             Self::Postgres => "BEGIN ISOLATION LEVEL SERIALIZABLE",
@@ -22,7 +22,7 @@ impl Backend {
     }
 
     /// How many shards the journal has: one writer per file is all that SQLite can use.
-    pub(crate) fn shard_count(self) -> u16 {
+    pub fn shard_count(self) -> u16 {
         match self {
             Self::Sqlite => 1,
             Self::Postgres => 64,
@@ -30,7 +30,7 @@ impl Backend {
     }
 
     /// What every connection is told before its first use.
-    pub(crate) fn connection_setup(self) -> &'static str {
+    pub fn connection_setup(self) -> &'static str {
         match self {
             // FULL: an acknowledged write survives a power cut. Automatic checkpoints are off
             // because they would run inside COMMIT; `upkeep` does them on its own connection.
@@ -49,7 +49,7 @@ impl Backend {
 
     /// What a connection is told when it goes back to its pool. A cancelled `BEGIN` leaves a
     /// PostgreSQL session inside a transaction that sqlx does not know of.
-    pub(crate) fn release_statement(self) -> Option<&'static str> {
+    pub fn release_statement(self) -> Option<&'static str> {
         match self {
             Self::Sqlite => None,
             Self::Postgres => Some("ROLLBACK"),
@@ -58,7 +58,7 @@ impl Backend {
 }
 
 /// `($1, $2), ($3, $4)`: `rows` groups of `columns` numbered placeholders.
-pub(crate) fn placeholders(rows: usize, columns: usize) -> String {
+pub fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 5);
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });

@@ -100,6 +100,22 @@ fn class_of(code: Option<&str>) -> Class {
     }
 }
 
+/// Failures for tests of who has to deal with them.
+#[cfg(test)]
+impl StoreError {
+    pub(crate) fn gone() -> Self {
+        sqlx::Error::WorkerCrashed.into()
+    }
+
+    pub(crate) fn refused() -> Self {
+        Self::Statement(sqlx::Error::RowNotFound)
+    }
+
+    pub(crate) fn broken_device() -> Self {
+        Self::Io(sqlx::Error::RowNotFound)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

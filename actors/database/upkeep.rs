@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::{AnyConnection, Row};
-use tenantry_supervision::spawn::{Tasks, spawn};
+use tenantry_supervision::{Tasks, spawn};
 
 use super::files::Identity;
 use super::{Database, Fatal, StoreError, connect};
@@ -29,7 +29,7 @@ pub(super) async fn start(database: &Database, tasks: &Tasks) -> Result<(), Stor
         connections.push(connect::single(inner.backend, url).await?);
     }
     let watched = watched_files(&mut connections, database).await?;
-    let cancel = tasks.cancellation();
+    let cancel = tasks.token();
     let fatal = inner.fatal.clone();
     spawn("database.upkeep", tasks, async move {
         let mut beat = tokio::time::interval(CHECKPOINT_EVERY);
@@ -61,10 +61,9 @@ async fn watched_files(
 ) -> Result<Vec<(PathBuf, Identity)>, StoreError> {
     let mut watched: Vec<_> = database.inner.folder.lock_identity().into_iter().collect();
     for connection in connections {
-        let row =
-            sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
-                .fetch_one(connection)
-                .await?;
+        let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+            .fetch_one(connection)
+            .await?;
         let path = PathBuf::from(row.try_get::<String, _>(0)?);
         let identity = Identity::of_path(&path).map_err(sqlx::Error::Io)?;
         watched.push((path, identity));

@@ -1,0 +1,215 @@
+//! The tables that follow the journal, written by the projector in the watermark's transaction.
+
+use sqlx::{Acquire, Row};
+
+use super::many::{Many, Value};
+use super::{Session, StoreError, SystemTx};
+use crate::ids::TenantId;
+use crate::journal::changes::Changes;
+
+static ADD_CHUNKS: Many = Many::new(
+    "INSERT INTO chunks (tenant_id, first_seq, last_seq, body) VALUES",
+    4,
+    "ON CONFLICT (tenant_id, first_seq) DO NOTHING",
+);
+static ADD_KEYS: Many = Many::new(
+    "INSERT INTO idempotency_keys (tenant_id, digest, seq, used_at) VALUES",
+    4,
+    "ON CONFLICT (tenant_id, digest) DO UPDATE SET seq = excluded.seq, used_at = excluded.used_at",
+);
+static ADD_USAGE: Many = Many::new(
+    "INSERT INTO usage_days (tenant_id, meter, day_at, amount) VALUES",
+    4,
+    "ON CONFLICT (tenant_id, meter, day_at) \
+     DO UPDATE SET amount = usage_days.amount + excluded.amount",
+);
+static SET_JOBS: Many = Many::new(
+    "INSERT INTO jobs (tenant_id, job_id, state, created_at, updated_at) VALUES",
+    5,
+    "ON CONFLICT (tenant_id, job_id) \
+     DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at",
+);
+static DROP_JOBS: Many = Many::new("DELETE FROM jobs WHERE (tenant_id, job_id) IN (VALUES", 2, ")");
+static SET_WAKEUPS: Many = Many::new(
+    "INSERT INTO wakeups (tenant_id, subject, due_at) VALUES",
+    3,
+    "ON CONFLICT (tenant_id, subject) DO UPDATE SET due_at = excluded.due_at",
+);
+static DROP_WAKEUPS: Many =
+    Many::new("DELETE FROM wakeups WHERE (tenant_id, subject) IN (VALUES", 2, ")");
+
+const SET_WATERMARK: &str = "INSERT INTO journal_watermarks (shard, seq, hash) \
+     VALUES ($1, $2, $3) \
+     ON CONFLICT (shard) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
+const WATERMARKS: &str = "SELECT shard, seq, hash FROM journal_watermarks ORDER BY shard";
+const ADD_FAILURE: &str = "INSERT INTO projection_failures \
+     (tenant_id, seq, shard, row_seq, reason, failed_at) VALUES ($1, $2, $3, $4, $5, $6) \
+     ON CONFLICT (tenant_id, seq) DO NOTHING";
+const FAILED_TENANTS: &str = "SELECT DISTINCT tenant_id FROM projection_failures";
+
+/// A line that could not be projected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Its tenant, when the line still tells.
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) seq: u64,
+    pub(crate) shard: u16,
+    pub(crate) row_seq: i64,
+    pub(crate) reason: String,
+}
+
+/// Writes the changes of many tenants. An error leaves the transaction useless.
+pub(crate) async fn apply(tx: &mut SystemTx, changes: &[&Changes]) -> Result<(), StoreError> {
+    apply_to(tx.connection(), changes).await
+}
+
+/// Writes the changes of one tenant, or none of them; the transaction goes on either way.
+pub(crate) async fn apply_alone(tx: &mut SystemTx, changes: &Changes) -> Result<(), StoreError> {
+    let mut savepoint = tx.connection().begin().await?;
+    apply_to(&mut savepoint, &[changes]).await?;
+    Ok(savepoint.commit().await?)
+}
+
+async fn apply_to(
+    connection: &mut sqlx::AnyConnection,
+    changes: &[&Changes],
+) -> Result<(), StoreError> {
+    let names: Vec<String> = changes.iter().map(|change| change.tenant.to_string()).collect();
+    let named = || names.iter().map(Value::from).zip(changes);
+    let mut values = Vec::new();
+
+    for (tenant, change) in named() {
+        for chunk in &change.chunks {
+            let (first, last) = (number(chunk.first_seq)?, number(chunk.last_seq)?);
+            values.extend([tenant, first, last, (&chunk.body).into()]);
+        }
+    }
+    ADD_CHUNKS.run(connection, &values).await?;
+    values.clear();
+    for (tenant, change) in named() {
+        for (digest, key) in &change.keys {
+            values.extend([tenant, digest.into(), number(key.seq)?, key.used_at.into()]);
+        }
+    }
+    ADD_KEYS.run(connection, &values).await?;
+    values.clear();
+    for (tenant, change) in named() {
+        for ((meter, day_at), amount) in &change.usage {
+            values.extend([tenant, meter.into(), (*day_at).into(), (*amount).into()]);
+        }
+    }
+    ADD_USAGE.run(connection, &values).await?;
+    apply_jobs(connection, &names, changes).await?;
+    apply_wakeups(connection, &names, changes).await
+}
+
+async fn apply_jobs(
+    connection: &mut sqlx::AnyConnection,
+    names: &[String],
+    changes: &[&Changes],
+) -> Result<(), StoreError> {
+    let (mut set, mut dropped) = (Vec::new(), Vec::new());
+    for (tenant, change) in names.iter().zip(changes) {
+        for (job, state) in &change.jobs {
+            match state {
+                Some(row) => set.extend([
+                    tenant.into(),
+                    job.into(),
+                    row.state.into(),
+                    Value::from(row.created_at),
+                    row.updated_at.into(),
+                ]),
+                None => dropped.extend([Value::from(tenant), job.into()]),
+            }
+        }
+    }
+    SET_JOBS.run(connection, &set).await?;
+    DROP_JOBS.run(connection, &dropped).await
+}
+
+async fn apply_wakeups(
+    connection: &mut sqlx::AnyConnection,
+    names: &[String],
+    changes: &[&Changes],
+) -> Result<(), StoreError> {
+    let (mut set, mut dropped) = (Vec::new(), Vec::new());
+    for (tenant, change) in names.iter().zip(changes) {
+        for (subject, due) in &change.wakeups {
+            match due {
+                Some(due_at) => {
+                    set.extend([tenant.into(), subject.into(), Value::from(*due_at)]);
+                }
+                None => dropped.extend([Value::from(tenant), subject.into()]),
+            }
+        }
+    }
+    SET_WAKEUPS.run(connection, &set).await?;
+    DROP_WAKEUPS.run(connection, &dropped).await
+}
+
+/// Moves the projected position of a shard.
+pub(crate) async fn set_watermark(
+    tx: &mut SystemTx,
+    shard: u16,
+    seq: i64,
+    hash: &str,
+) -> Result<(), StoreError> {
+    let query = sqlx::query(SET_WATERMARK).bind(i64::from(shard)).bind(seq).bind(hash);
+    query.execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// The projected position of every shard that has one: shard, row, its hash.
+pub(crate) async fn watermarks(
+    session: &mut impl Session,
+) -> Result<Vec<(i64, i64, String)>, StoreError> {
+    let rows = sqlx::query(WATERMARKS).fetch_all(session.connection()).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+}
+
+/// Records a line that could not be projected.
+pub(crate) async fn add_failure(
+    tx: &mut SystemTx,
+    failure: &Failure,
+    failed_at: i64,
+) -> Result<(), StoreError> {
+    let tenant = failure.tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
+    sqlx::query(ADD_FAILURE)
+        .bind(tenant)
+        .bind(i64::try_from(failure.seq).unwrap_or(i64::MAX))
+        .bind(i64::from(failure.shard))
+        .bind(failure.row_seq)
+        .bind(failure.reason.as_str())
+        .bind(failed_at)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// The tenants with an entry that could not be projected.
+pub(crate) async fn failed_tenants(
+    session: &mut impl Session,
+) -> Result<Vec<TenantId>, StoreError> {
+    let rows = sqlx::query(FAILED_TENANTS).fetch_all(session.connection()).await?;
+    let mut tenants = Vec::new();
+    for row in rows {
+        tenants.extend(row.try_get::<&str, _>(0)?.parse::<TenantId>().ok());
+    }
+    Ok(tenants)
+}
+
+/// Entry numbers are far below 2^63; one that is not is a bug of this program.
+fn number(seq: u64) -> Result<Value<'static>, StoreError> {
+    let corrupt = |_| StoreError::Corrupt { table: "chunks", id: seq.to_string(), column: "seq" };
+    i64::try_from(seq).map(Value::Number).map_err(corrupt)
+}
+
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    let many =
+        [&ADD_CHUNKS, &ADD_KEYS, &ADD_USAGE, &SET_JOBS, &DROP_JOBS, &SET_WAKEUPS, &DROP_WAKEUPS];
+    let mut all: Vec<&str> =
+        many.iter().flat_map(|many| many.texts()).map(String::as_str).collect();
+    all.extend([SET_WATERMARK, WATERMARKS, ADD_FAILURE, FAILED_TENANTS]);
+    all
+}

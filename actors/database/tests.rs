@@ -1,0 +1,162 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::poll;
+use sqlx::{Executor, Row};
+use tempfile::TempDir;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn settings(folder: &TempDir) -> DatabaseSettings {
+    DatabaseSettings {
+        url: None,
+        data_dir: folder.path().to_path_buf(),
+        fatal: FatalHook::default(),
+    }
+}
+
+async fn open(folder: &TempDir) -> Database {
+    Database::open(&settings(folder), &Tasks::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_folder_held_by_another_process_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let lock = folder.path().join("lock");
+    let mut holder = Command::new("flock")
+        .arg(&lock)
+        .args(["sh", "-c", "echo held; exec cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+
+    let refused = Database::open(&settings(&folder), &Tasks::new()).await.unwrap_err();
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+
+    assert!(matches!(refused, DatabaseError::InUse { .. }), "{refused}");
+    open(&folder).await;
+}
+
+#[tokio::test]
+async fn a_folder_is_free_again_once_its_owner_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let tasks = Tasks::new();
+    let first = Database::open(&settings(&folder), &tasks).await.unwrap();
+
+    assert!(matches!(
+        Database::open(&settings(&folder), &tasks).await,
+        Err(DatabaseError::InUse { .. })
+    ));
+    first.close().await;
+    drop(first);
+
+    open(&folder).await;
+}
+
+#[tokio::test]
+async fn other_databases_are_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let settings = DatabaseSettings { url: Some("mysql://host/name".into()), ..settings(&folder) };
+
+    let error = Database::open(&settings, &Tasks::new()).await.unwrap_err();
+
+    assert_eq!(error.to_string(), "`mysql` databases are not served yet; use `sqlite://<path>`");
+}
+
+#[tokio::test]
+async fn every_connection_waits_for_the_disk_and_leaves_checkpoints_to_upkeep() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let mut tx = database.system_tx().await.unwrap();
+    let mut journal = database.journal_writer().await.unwrap();
+
+    for session in [tx.connection(), journal.connection()] {
+        for (pragma, expected) in [("synchronous", 2), ("wal_autocheckpoint", 0)] {
+            let sql = sqlx::AssertSqlSafe(format!("PRAGMA {pragma}"));
+            let row = session.fetch_one(sqlx::query(sql)).await.unwrap();
+            assert_eq!(row.get::<i64, _>(0), expected, "{pragma}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_statement_can_be_prepared() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let mut log = database.journal_writer().await.unwrap();
+    let mut main = database.reader().await.unwrap();
+
+    for sql in journal::statements() {
+        log.connection().prepare(sqlx::SqlStr::from_static(sql)).await.expect(sql);
+    }
+    let families = [
+        chunks::statements(),
+        heads::statements(),
+        listings::statements(),
+        projections::statements(),
+    ];
+    for sql in families.concat() {
+        main.connection().prepare(sqlx::SqlStr::from_static(sql)).await.expect(sql);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_is_rolled_back_unless_committed() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let insert = "INSERT INTO journal_watermarks (shard, seq, hash) VALUES (7, 1, '')";
+
+    let mut dropped = database.system_tx().await.unwrap();
+    dropped.connection().execute(insert).await.unwrap();
+    drop(dropped);
+    let mut kept = database.system_tx().await.unwrap();
+    kept.connection().execute(insert).await.unwrap();
+    kept.commit().await.unwrap();
+
+    let mut reader = database.reader().await.unwrap();
+    let row =
+        reader.connection().fetch_one("SELECT COUNT(*) FROM journal_watermarks").await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 1);
+}
+
+#[tokio::test]
+async fn a_begin_that_nobody_waits_for_leaves_no_transaction_behind() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    drop(database.system_tx().await.unwrap());
+
+    for _ in 0..50 {
+        let mut begin = Box::pin(database.system_tx());
+        if let Poll::Ready(tx) = poll!(&mut begin) {
+            drop(tx);
+        }
+        drop(begin);
+        let tx = tokio::time::timeout(PATIENCE, database.system_tx()).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_removed_under_the_server_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let (seen, mut noticed) = tokio::sync::mpsc::channel(1);
+    let fatal = FatalHook::new(move |fatal| {
+        let _ = seen.try_send(fatal.clone());
+    });
+    let tasks = Tasks::new();
+    let _database =
+        Database::open(&DatabaseSettings { fatal, ..settings(&folder) }, &tasks).await.unwrap();
+
+    std::fs::remove_file(folder.path().join("journal.db")).unwrap();
+
+    let fatal = tokio::time::timeout(PATIENCE, noticed.recv()).await.unwrap().unwrap();
+    assert!(matches!(fatal, Fatal::FileReplaced { path } if path.ends_with("journal.db")));
+}

@@ -1,0 +1,189 @@
+//! What lines change in the projections: computed without the database, one tenant at a time.
+
+use std::collections::BTreeMap;
+
+use super::Line;
+use super::entry::EntryBody;
+use crate::clock::Timestamp;
+use crate::ids::TenantId;
+use crate::tenant::quota::{Charge, Fact};
+use crate::tenant::steps::{JobFact, JobState};
+
+/// Microseconds of a day.
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// A run of lines in order, one a text line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) body: String,
+}
+
+/// The use of an idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UsedKey {
+    pub(crate) seq: u64,
+    pub(crate) used_at: i64,
+}
+
+/// A job's row in the listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JobRow {
+    pub(crate) state: &'static str,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+}
+
+/// Everything that some lines of one tenant change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) tenant: TenantId,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) keys: BTreeMap<String, UsedKey>,
+    /// By meter and the day's start.
+    pub(crate) usage: BTreeMap<(String, i64), i64>,
+    /// By job; none removes it from the list.
+    pub(crate) jobs: BTreeMap<String, Option<JobRow>>,
+    /// By subject; none means that there is nothing to wake for any more.
+    pub(crate) wakeups: BTreeMap<String, Option<i64>>,
+}
+
+/// Why a line changes nothing in the projections.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unprojectable {
+    /// A sum would pass the largest number that is stored.
+    #[error("the day's usage of {meter} is too large")]
+    TooMuch {
+        /// The meter.
+        meter: String,
+    },
+}
+
+impl Changes {
+    /// Starts without any.
+    pub(crate) fn new(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            chunks: Vec::new(),
+            keys: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            wakeups: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what a line changes. Its text is kept even if its meaning cannot be.
+    pub(crate) fn add(&mut self, line: &Line) -> Result<(), Unprojectable> {
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.last_seq + 1 == line.seq => {
+                chunk.last_seq = line.seq;
+                chunk.body.push('\n');
+                chunk.body.push_str(&line.text);
+            }
+            _ => self.chunks.push(Chunk {
+                first_seq: line.seq,
+                last_seq: line.seq,
+                body: line.text.clone(),
+            }),
+        }
+        if let Some(digest) = &line.idem {
+            let used_at = line.at.as_micros();
+            self.keys.insert(digest.clone(), UsedKey { seq: line.seq, used_at });
+        }
+        match &line.body {
+            EntryBody::Usage(fact) => self.add_usage_fact(fact, line.at),
+            EntryBody::Job(fact) => self.add_job_fact(fact, line.at),
+        }
+    }
+
+    fn add_usage_fact(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Unprojectable> {
+        match fact {
+            Fact::Consumed { items, .. } | Fact::PartCommitted { items, .. } => {
+                self.count(items, at, Sign::Plus)
+            }
+            Fact::Freed { items, .. } => self.count(items, at, Sign::Minus),
+            Fact::Committed { reservation, items, .. } => {
+                self.wakeups.insert(reservation.to_string(), None);
+                self.count(items, at, Sign::Plus)
+            }
+            Fact::Reserved { reservation, expires_at, .. }
+            | Fact::Extended { reservation, expires_at, .. } => {
+                self.wakeups.insert(reservation.to_string(), Some(expires_at.as_micros()));
+                Ok(())
+            }
+            Fact::Released { reservation, .. } | Fact::Expired { reservation, .. } => {
+                self.wakeups.insert(reservation.to_string(), None);
+                Ok(())
+            }
+            Fact::JobHeld { .. }
+            | Fact::JobClosed { .. }
+            | Fact::PlanSet { .. }
+            | Fact::PeriodRolled { .. }
+            | Fact::ThresholdReached { .. } => Ok(()),
+        }
+    }
+
+    fn add_job_fact(&mut self, fact: &JobFact, at: Timestamp) -> Result<(), Unprojectable> {
+        let job = fact.job().to_string();
+        match fact {
+            JobFact::JobSubmitted { .. } | JobFact::JobRetried { .. } => {
+                // Due at once: after a restart nobody else remembers that it has to go on.
+                self.wakeups.insert(job.clone(), Some(at.as_micros()));
+                self.set_job(job, JobState::Queued, at);
+            }
+            JobFact::StepStarted { .. } => self.set_job(job, JobState::Running, at),
+            JobFact::JobDeleted { items, .. } => {
+                self.wakeups.insert(job.clone(), None);
+                self.jobs.insert(job, None);
+                return self.count(items, at, Sign::Minus);
+            }
+            JobFact::StepSucceeded { .. }
+            | JobFact::StepFailed { .. }
+            | JobFact::JobCancelled { .. }
+            | JobFact::JobExpired { .. } => {
+                if let Some(end) = fact.end() {
+                    self.wakeups.insert(job.clone(), None);
+                    self.set_job(job, end.state, at);
+                } else {
+                    self.set_job(job, JobState::Running, at);
+                }
+            }
+        }
+        match fact {
+            JobFact::StepSucceeded { items, .. } => self.count(items, at, Sign::Plus),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_job(&mut self, job: String, state: JobState, at: Timestamp) {
+        let (state, at) = (state.as_str(), at.as_micros());
+        // Only a row that is new takes its creation from here.
+        let row = self.jobs.entry(job).or_default();
+        let created_at = row.as_ref().map_or(at, |row| row.created_at);
+        *row = Some(JobRow { state, created_at, updated_at: at });
+    }
+
+    fn count(&mut self, items: &[Charge], at: Timestamp, sign: Sign) -> Result<(), Unprojectable> {
+        let day_at = at.as_micros() - at.as_micros() % DAY_MICROS;
+        for item in items {
+            let meter = item.meter.as_str();
+            let too_much = || Unprojectable::TooMuch { meter: meter.to_owned() };
+            let amount = i64::try_from(item.amount).map_err(|_| too_much())?;
+            let sum = self.usage.entry((meter.to_owned(), day_at)).or_default();
+            *sum = match sign {
+                Sign::Plus => sum.checked_add(amount),
+                Sign::Minus => sum.checked_sub(amount),
+            }
+            .ok_or_else(too_much)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether units came or went: a level's day is the change of its level.
+#[derive(Debug, Clone, Copy)]
+enum Sign {
+    Plus,
+    Minus,
+}

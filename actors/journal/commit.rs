@@ -1,0 +1,426 @@
+//! The committer: everything that queued up during one commit becomes the next one.
+//!
+//! It owns the only connection that writes to the journal. Answers leave after the commit, in the
+//! order of the hand-overs. **Invariant:** once rows were submitted, their places take these rows
+//! or none: the same bytes are submitted again until the outcome is known.
+
+mod batch;
+mod log;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use self::batch::{Batch, Unit};
+pub(super) use self::log::Log;
+use super::incarnation::Incarnation;
+use super::room::{Admission, Gate};
+use super::row::{Row, RowHash, shard_of};
+use super::tail::Tail;
+use super::{AppendError, Committed, Handover, metrics};
+use crate::database::{Fatal, FatalHook, StoreError};
+use crate::ids::TenantId;
+
+/// How long the same bytes wait before they are tried again, doubling up to the second.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Incarnations known before those that nobody holds any more are forgotten, at the least.
+const SWEEP_AT_LEAST: usize = 1024;
+
+/// What the committer is asked to do.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// Append these lines and answer.
+    Append(Handover),
+    /// Answer once everything older is decided, and refuse what older incarnations still send.
+    Activate { tenant: TenantId, reply: oneshot::Sender<Result<Incarnation, AppendError>> },
+}
+
+/// Where a shard's next row goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) seq: i64,
+    pub(super) epoch: i64,
+    pub(super) hash: RowHash,
+    /// A lost shard takes nothing until it is acquired again.
+    pub(super) is_lost: bool,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// Every row is in the log, but those of these shards: another owner wrote there.
+    Decided { lost: Vec<u16> },
+    /// No row is in the log.
+    Refused(AppendError),
+    /// The storage cannot be trusted any more; rows may be in the log or not.
+    Broken(AppendError, Fatal),
+}
+
+/// The one writer of the journal.
+#[derive(Debug)]
+pub(super) struct Committer<L> {
+    log: L,
+    heads: Vec<Head>,
+    published: watch::Sender<Vec<Head>>,
+    inbox: mpsc::Receiver<Item>,
+    waiting: VecDeque<Item>,
+    received: Vec<Item>,
+    live: HashMap<TenantId, Incarnation>,
+    sweep_at: usize,
+    incarnations: u64,
+    // Unique among all writers and times: a random part of this run, and a count.
+    run: String,
+    batches: u64,
+    admission: Arc<Admission>,
+    tail: Arc<Tail>,
+    fatal: FatalHook,
+    give_up: CancellationToken,
+}
+
+/// What a committer is made of.
+#[derive(Debug)]
+pub(super) struct Parts<L> {
+    pub(super) log: L,
+    pub(super) heads: Vec<Head>,
+    /// Shows the heads to who signs or waits for them.
+    pub(super) published: watch::Sender<Vec<Head>>,
+    pub(super) inbox: mpsc::Receiver<Item>,
+    pub(super) run: String,
+    pub(super) admission: Arc<Admission>,
+    pub(super) tail: Arc<Tail>,
+    pub(super) fatal: FatalHook,
+    /// Ends retries at shutdown.
+    pub(super) give_up: CancellationToken,
+}
+
+impl<L: Log> Committer<L> {
+    pub(super) fn new(parts: Parts<L>) -> Self {
+        Self {
+            log: parts.log,
+            heads: parts.heads,
+            published: parts.published,
+            inbox: parts.inbox,
+            waiting: VecDeque::new(),
+            received: Vec::new(),
+            live: HashMap::new(),
+            sweep_at: SWEEP_AT_LEAST,
+            incarnations: 0,
+            run: parts.run,
+            batches: 0,
+            admission: parts.admission,
+            tail: parts.tail,
+            fatal: parts.fatal,
+            give_up: parts.give_up,
+        }
+    }
+
+    /// Commits until `stop` is cancelled and what came before it is decided; returns the log.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> L {
+        loop {
+            if self.waiting.is_empty() {
+                let limit = super::room::MAX_QUEUED;
+                tokio::select! {
+                    biased;
+                    count = self.inbox.recv_many(&mut self.received, limit) => {
+                        if count == 0 {
+                            break;
+                        }
+                    }
+                    () = stop.cancelled(), if !self.inbox.is_closed() => {
+                        // What was handed over before is still committed.
+                        self.inbox.close();
+                        continue;
+                    }
+                }
+            } else {
+                while let Ok(item) = self.inbox.try_recv() {
+                    self.received.push(item);
+                }
+            }
+            self.waiting.extend(self.received.drain(..));
+            let batch = self.collect();
+            if let Err(fatal) = self.commit(batch).await {
+                self.abandon(&fatal);
+                break;
+            }
+        }
+        self.admission.set_gate(Gate::Stopped);
+        self.log
+    }
+
+    /// Takes what fits into one row per shard, in order.
+    fn collect(&mut self) -> Batch {
+        let mut batch = Batch::new(self.heads.len());
+        while let Some(item) = self.waiting.pop_front() {
+            match item {
+                Item::Append(handover) => {
+                    let shard = shard_of(handover.tenant, self.shard_count());
+                    if self.heads[usize::from(shard)].is_lost {
+                        refuse(handover, AppendError::Fenced);
+                    } else if !handover.incarnation.is_live() {
+                        refuse(handover, AppendError::Failed);
+                    } else if let Err(handover) = batch.add(shard, handover) {
+                        self.waiting.push_front(Item::Append(handover));
+                        break;
+                    }
+                }
+                Item::Activate { tenant, reply } => {
+                    // Whatever an older incarnation sends from here on came too late.
+                    if let Some(old) = self.live.remove(&tenant) {
+                        old.retire();
+                    }
+                    batch.units.push(Unit::Activate { tenant, reply });
+                }
+            }
+        }
+        batch
+    }
+
+    async fn commit(&mut self, mut batch: Batch) -> Result<(), Fatal> {
+        let rows = self.seal(&mut batch);
+        let outcome = if rows.is_empty() {
+            Outcome::Decided { lost: Vec::new() }
+        } else {
+            let started = Instant::now();
+            let outcome = self.submit(&rows).await;
+            metrics::committed(&rows, batch.line_count(), started.elapsed());
+            outcome
+        };
+        match outcome {
+            Outcome::Decided { lost } => {
+                for row in &rows {
+                    let head = &mut self.heads[usize::from(row.shard)];
+                    if lost.contains(&row.shard) {
+                        head.is_lost = true;
+                    } else {
+                        (head.seq, head.hash) = (row.seq, row.hash);
+                    }
+                }
+                self.published.send_modify(|published| published.clone_from(&self.heads));
+                self.release(batch, &rows, &lost);
+                match lost.first() {
+                    // The embedded log has one owner for as long as the process lives.
+                    Some(&shard) if self.heads.len() == 1 => Err(Fatal::Fenced { shard }),
+                    _ => Ok(()),
+                }
+            }
+            Outcome::Refused(error) => {
+                self.admission.set_gate(Gate::Open);
+                tracing::error!(%error, rows = rows.len(), "a batch was refused");
+                fail(batch, error);
+                Ok(())
+            }
+            Outcome::Broken(error, fatal) => {
+                fail(batch, error);
+                Err(fatal)
+            }
+        }
+    }
+
+    /// Gives the batch its rows: place, epoch, name and hash.
+    fn seal(&mut self, batch: &mut Batch) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (shard, head) in (0_u16..).zip(&self.heads) {
+            let Some(body) = batch.take_body(shard) else { continue };
+            let mut row = Row {
+                shard,
+                seq: head.seq + 1,
+                epoch: head.epoch,
+                batch_id: format!("{}-{}", self.run, self.batches),
+                body: Arc::new(body),
+                hash: RowHash::START,
+            };
+            row.hash = row.chain(head.hash);
+            rows.push(row);
+        }
+        self.batches += 1;
+        rows
+    }
+
+    /// Submits the rows until it is known whether they are in the log.
+    async fn submit(&mut self, rows: &[Row]) -> Outcome {
+        let mut wait = RETRY_FIRST;
+        let mut is_unknown = false;
+        loop {
+            let error = match self.log.append(rows).await {
+                Ok(appended) => match self.lost_among(rows, &appended).await {
+                    Ok(lost) => {
+                        self.admission.set_gate(Gate::Open);
+                        return Outcome::Decided { lost };
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            let (gate, given_up) = match &error {
+                StoreError::DiskFull => (Gate::DiskFull, AppendError::DiskFull),
+                StoreError::Busy => (Gate::Unavailable, AppendError::Failed),
+                StoreError::Unavailable(_) => {
+                    is_unknown = true;
+                    (Gate::Unavailable, AppendError::OutcomeUnknown)
+                }
+                StoreError::Io(_) | StoreError::Corrupt { .. } => {
+                    let fatal = Fatal::Device { file: "journal.db", reason: chain_of(&error) };
+                    return Outcome::Broken(AppendError::OutcomeUnknown, fatal);
+                }
+                // The database looked at the rows and said no: none of them is in the log.
+                _ if !is_unknown => {
+                    tracing::error!(error = chain_of(&error), "the journal refused rows");
+                    return Outcome::Refused(AppendError::Failed);
+                }
+                _ => {
+                    let fatal = Fatal::Device { file: "journal.db", reason: chain_of(&error) };
+                    return Outcome::Broken(AppendError::OutcomeUnknown, fatal);
+                }
+            };
+            self.admission.set_gate(gate);
+            tracing::warn!(error = chain_of(&error), "a commit is tried again");
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.give_up.cancelled() => {
+                    let error = if is_unknown { AppendError::OutcomeUnknown } else { given_up };
+                    return Outcome::Refused(error);
+                }
+            }
+            wait = RETRY_MAX.min(wait * 2);
+            if is_unknown && let Err(error) = self.log.reopen().await {
+                tracing::warn!(error = chain_of(&error), "the journal cannot be reached");
+            }
+        }
+    }
+
+    /// A row that was not returned stood there already: ours from an earlier try, or another's.
+    async fn lost_among(
+        &mut self,
+        rows: &[Row],
+        appended: &[(u16, i64)],
+    ) -> Result<Vec<u16>, StoreError> {
+        let mut lost = Vec::new();
+        for row in rows {
+            if !appended.contains(&(row.shard, row.seq))
+                && self.log.batch_at(row.shard, row.seq).await?.as_ref() != Some(&row.batch_id)
+            {
+                lost.push(row.shard);
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Lets the answers out, after the tail knows the rows: who reads next finds them there.
+    fn release(&mut self, mut batch: Batch, rows: &[Row], lost: &[u16]) {
+        self.tail.push(batch.committed_rows(rows, lost));
+        for shard in lost {
+            let count = self.shard_count();
+            for (tenant, incarnation) in &self.live {
+                if shard_of(*tenant, count) == *shard {
+                    incarnation.retire();
+                }
+            }
+        }
+        for unit in batch.units {
+            match unit {
+                Unit::Append { shard, incarnation, done, room } => {
+                    drop(room);
+                    if lost.contains(&shard) {
+                        incarnation.retire();
+                        call(done, Err(AppendError::Fenced));
+                    } else {
+                        let seq = self.heads[usize::from(shard)].seq;
+                        call(done, Ok(Committed { shard, seq }));
+                    }
+                }
+                Unit::Activate { tenant, reply } => {
+                    let shard = shard_of(tenant, self.shard_count());
+                    if self.heads[usize::from(shard)].is_lost {
+                        let _ = reply.send(Err(AppendError::Fenced));
+                        continue;
+                    }
+                    self.incarnations += 1;
+                    let incarnation = Incarnation::new(self.incarnations);
+                    self.live.insert(tenant, incarnation.clone());
+                    // A caller that left finds its incarnation retired by the next activation.
+                    let _ = reply.send(Ok(incarnation));
+                }
+            }
+        }
+        self.forget_dead();
+    }
+
+    fn forget_dead(&mut self) {
+        if self.live.len() > self.sweep_at {
+            self.live.retain(|_, incarnation| incarnation.is_held());
+            self.sweep_at = SWEEP_AT_LEAST.max(self.live.len() * 2);
+        }
+    }
+
+    /// Answers everything that waits: nothing more is committed by this process.
+    fn abandon(&mut self, fatal: &Fatal) {
+        self.admission.set_gate(Gate::Stopped);
+        self.inbox.close();
+        while let Ok(item) = self.inbox.try_recv() {
+            self.waiting.push_back(item);
+        }
+        for item in self.waiting.drain(..) {
+            match item {
+                Item::Append(handover) => refuse(handover, AppendError::Failed),
+                Item::Activate { reply, .. } => {
+                    let _ = reply.send(Err(AppendError::Failed));
+                }
+            }
+        }
+        self.fatal.raise(fatal);
+    }
+
+    fn shard_count(&self) -> u16 {
+        u16::try_from(self.heads.len()).unwrap_or(u16::MAX)
+    }
+}
+
+/// Tells a hand-over that it is not in the log; its actor's state is worth nothing any more.
+fn refuse(handover: Handover, error: AppendError) {
+    handover.incarnation.retire();
+    drop(handover.room);
+    call(handover.done, Err(error));
+}
+
+fn fail(batch: Batch, error: AppendError) {
+    for unit in batch.units {
+        match unit {
+            Unit::Append { incarnation, done, room, .. } => {
+                incarnation.retire();
+                drop(room);
+                call(done, Err(error));
+            }
+            Unit::Activate { reply, .. } => {
+                let _ = reply.send(Err(error));
+            }
+        }
+    }
+}
+
+/// Runs a callback of one tenant so that its panic is no other's.
+fn call(done: super::Done, result: Result<Committed, AppendError>) {
+    if catch_unwind(AssertUnwindSafe(|| done.call(result))).is_err() {
+        tracing::error!("an answer's callback panicked");
+    }
+}
+
+/// The error and its causes in one line.
+pub(super) fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,203 @@
+//! The projector: follows the log and keeps what is read in other shapes, with its watermark.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::changes::Changes;
+use super::commit::chain_of;
+use super::metrics;
+use super::quarantine::Quarantine;
+use super::room::Admission;
+use super::tail::{CommittedRow, Tail};
+use crate::clock::SharedClock;
+use crate::database::projections::{self, Failure};
+use crate::database::{Database, Fatal, StoreError, SystemTx};
+use crate::ids::TenantId;
+
+/// Lines are projected at most so much later than committed, so that one transaction takes many.
+const LINGER: Duration = Duration::from_millis(100);
+/// Bytes of lines that one transaction projects, and that end the lingering.
+const MAX_TURN_BYTES: usize = 4 * 1024 * 1024;
+/// Tries of one transaction before the process is ended; a full disk is waited for without end.
+const MAX_TRIES: u32 = 10;
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Follows the log.
+#[derive(Debug)]
+pub(super) struct Projector {
+    pub(super) database: Database,
+    pub(super) clock: SharedClock,
+    pub(super) tail: Arc<Tail>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) quarantine: Arc<Quarantine>,
+}
+
+impl Projector {
+    /// Projects until `stop` is cancelled and nothing waits any more.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.follow(&stop).await;
+                    return;
+                }
+                () = self.tail.arrived() => {}
+            }
+            self.linger(&stop).await;
+            if !self.follow(&stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for more lines to share the transaction, unless somebody waits for it.
+    async fn linger(&self, stop: &CancellationToken) {
+        let until = Instant::now() + LINGER;
+        loop {
+            let (rows, bytes, is_urgent) = self.tail.size();
+            metrics::waiting(self.admission.queued(), rows, bytes);
+            if is_urgent || bytes >= MAX_TURN_BYTES {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(until) => return,
+                () = stop.cancelled() => return,
+                () = self.tail.arrived() => {}
+            }
+        }
+    }
+
+    /// Projects what waits; false once it gave up for good.
+    async fn follow(&self, stop: &CancellationToken) -> bool {
+        let (mut wait, mut tries) = (RETRY_FIRST, 0);
+        loop {
+            let Err(error) = self.drain().await else { return true };
+            tries = if matches!(error, StoreError::DiskFull) { 0 } else { tries + 1 };
+            let is_lost = matches!(error, StoreError::Io(_)) || tries >= MAX_TRIES;
+            tracing::warn!(error = chain_of(&error), tries, "projecting is tried again");
+            if is_lost {
+                self.database.raise(&Fatal::Projector { reason: chain_of(&error) });
+            }
+            // What is left is projected at the next start.
+            if is_lost || stop.is_cancelled() {
+                return false;
+            }
+            sleep(wait).await;
+            wait = RETRY_MAX.min(wait * 2);
+        }
+    }
+
+    /// Projects all rows that wait, turn by turn.
+    pub(super) async fn drain(&self) -> Result<(), StoreError> {
+        loop {
+            let rows = self.tail.pending(MAX_TURN_BYTES);
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.project(&rows).await?;
+            self.tail.advance(rows.len());
+        }
+    }
+
+    async fn project(&self, rows: &[Arc<CommittedRow>]) -> Result<(), StoreError> {
+        let (changes, mut failures) = changes_of(rows);
+        let changes: Vec<&Changes> = changes.values().collect();
+        let mut tx = self.database.system_tx().await?;
+        if let Err(error) = projections::apply(&mut tx, &changes).await {
+            if !matches!(error, StoreError::Statement(_) | StoreError::Duplicate) {
+                return Err(error);
+            }
+            // Somebody's lines cannot be stored: find out whose, so that the others go on.
+            drop(tx);
+            tx = self.database.system_tx().await?;
+            apply_one_by_one(&mut tx, &changes, rows, &mut failures).await?;
+        }
+        for failure in &failures {
+            tracing::error!(
+                tenant.id = failure.tenant.map(tracing::field::display),
+                row = failure.row_seq,
+                reason = failure.reason,
+                "an entry cannot be projected"
+            );
+            projections::add_failure(&mut tx, failure, self.clock.now().as_micros()).await?;
+        }
+        let mut last = BTreeMap::new();
+        for row in rows {
+            last.insert(row.shard, row);
+        }
+        for (shard, row) in last {
+            projections::set_watermark(&mut tx, shard, row.seq, &row.hash.to_string()).await?;
+        }
+        tx.commit().await?;
+        for failure in failures {
+            metrics::projection_failed();
+            if let Some(tenant) = failure.tenant {
+                self.quarantine.add(tenant);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sorts the lines by tenant and says what they change.
+fn changes_of(rows: &[Arc<CommittedRow>]) -> (BTreeMap<TenantId, Changes>, Vec<Failure>) {
+    let mut changes = BTreeMap::new();
+    let mut failures = Vec::new();
+    for row in rows {
+        for line in &row.lines {
+            let tenant = line.tenant;
+            let change = changes.entry(tenant).or_insert_with(|| Changes::new(tenant));
+            if let Err(reason) = change.add(line) {
+                failures.push(Failure {
+                    tenant: Some(tenant),
+                    seq: line.seq,
+                    shard: row.shard,
+                    row_seq: row.seq,
+                    reason: reason.to_string(),
+                });
+            }
+        }
+        failures.extend(row.unreadable.iter().map(|found| Failure {
+            tenant: found.tenant,
+            seq: found.seq,
+            shard: row.shard,
+            row_seq: row.seq,
+            reason: found.reason.clone(),
+        }));
+    }
+    (changes, failures)
+}
+
+async fn apply_one_by_one(
+    tx: &mut SystemTx,
+    changes: &[&Changes],
+    rows: &[Arc<CommittedRow>],
+    failures: &mut Vec<Failure>,
+) -> Result<(), StoreError> {
+    for change in changes {
+        match projections::apply_alone(tx, change).await {
+            Ok(()) => {}
+            Err(error @ (StoreError::Statement(_) | StoreError::Duplicate)) => {
+                let first = change.chunks.first().map_or(0, |chunk| chunk.first_seq);
+                let row = rows
+                    .iter()
+                    .find(|row| row.lines.iter().any(|line| line.tenant == change.tenant));
+                failures.push(Failure {
+                    tenant: Some(change.tenant),
+                    seq: first,
+                    shard: row.map_or(0, |row| row.shard),
+                    row_seq: row.map_or(0, |row| row.seq),
+                    reason: chain_of(&error),
+                });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Tenants with an entry that could not be projected: they are served nothing until it is mended.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use crate::database::{Database, StoreError, projections};
+use crate::ids::TenantId;
+
+/// The set, readable on every call.
+#[derive(Debug, Default)]
+pub(super) struct Quarantine {
+    // Almost always empty: the hot path reads one flag.
+    is_used: AtomicBool,
+    tenants: RwLock<HashSet<TenantId>>,
+}
+
+impl Quarantine {
+    pub(super) async fn load(database: &Database) -> Result<Self, StoreError> {
+        let quarantine = Self::default();
+        let tenants = projections::failed_tenants(&mut database.reader().await?).await?;
+        for tenant in tenants {
+            quarantine.add(tenant);
+        }
+        Ok(quarantine)
+    }
+
+    pub(super) fn add(&self, tenant: TenantId) {
+        // A set is whole after a panic elsewhere.
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant);
+        self.is_used.store(true, Ordering::Release);
+    }
+
+    pub(super) fn holds(&self, tenant: TenantId) -> bool {
+        self.is_used.load(Ordering::Acquire)
+            && self.tenants.read().unwrap_or_else(PoisonError::into_inner).contains(&tenant)
+    }
+}

@@ -1,0 +1,70 @@
+//! Reads stored text back into lines.
+
+use serde::Deserialize;
+
+use super::Line;
+use super::entry::Entry;
+use super::row::Row;
+use super::tail::{CommittedRow, Unreadable};
+use crate::ids::TenantId;
+
+/// What is still legible of a line that is no entry.
+#[derive(Debug, Deserialize)]
+struct Legible {
+    kind: Option<String>,
+    tenant: Option<TenantId>,
+    seq: Option<u64>,
+}
+
+/// One stored line.
+#[derive(Debug)]
+pub(super) enum Read {
+    Entry(Line),
+    /// The journal's own line: it belongs to no tenant.
+    Control,
+    Unreadable(Unreadable),
+}
+
+/// Reads one line of a row.
+pub(super) fn line(text: &str) -> Read {
+    match Entry::parse(text) {
+        Ok(entry) => {
+            let Entry { tenant, seq, at, hash, idem, body, .. } = entry;
+            let text = text.to_owned();
+            Read::Entry(Line { tenant, seq, at, hash, idem, body, text })
+        }
+        Err(error) => {
+            let legible = serde_json::from_str::<Legible>(text).ok();
+            match legible {
+                Some(Legible { tenant: None, kind: Some(kind), .. }) if kind == "epoch" => {
+                    Read::Control
+                }
+                legible => Read::Unreadable(Unreadable {
+                    tenant: legible.as_ref().and_then(|legible| legible.tenant),
+                    seq: legible.and_then(|legible| legible.seq).unwrap_or(0),
+                    reason: super::commit::chain_of(&error),
+                }),
+            }
+        }
+    }
+}
+
+/// Reads a stored row as the projector wants it.
+pub(super) fn committed_row(row: &Row) -> CommittedRow {
+    let (mut lines, mut unreadable) = (Vec::new(), Vec::new());
+    for text in row.body.lines() {
+        match line(text) {
+            Read::Entry(line) => lines.push(line),
+            Read::Control => {}
+            Read::Unreadable(found) => unreadable.push(found),
+        }
+    }
+    CommittedRow {
+        shard: row.shard,
+        seq: row.seq,
+        hash: row.hash,
+        bytes: row.body.len(),
+        lines,
+        unreadable,
+    }
+}

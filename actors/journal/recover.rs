@@ -1,0 +1,198 @@
+//! Activation: what a tenant's actor is rebuilt from, and the caches that make it short.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::entry::{Entry, EntryError, EntryHash, Head};
+use super::{Committed, Incarnation, Journal, JournalError, Line};
+use crate::database::Reader;
+use crate::database::chunks::{self, StoredSnapshot};
+use crate::ids::TenantId;
+
+/// How long a used key is kept: the longest month, and the day after it.
+const KEEP_KEYS_FOR: Duration = Duration::from_hours(24 * 32);
+
+/// A tenant's committed state as its actor wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last entry that it contains.
+    pub seq: u64,
+    /// That entry's hash.
+    pub hash: EntryHash,
+    /// The state as JSON.
+    pub body: String,
+}
+
+/// What a new incarnation starts from.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Marks everything that the actor hands over.
+    pub incarnation: Incarnation,
+    /// The state to begin with, if there is one that the log bears out.
+    pub snapshot: Option<Snapshot>,
+    /// Every entry after it, numbered without gaps and chained.
+    pub entries: Vec<Entry>,
+}
+
+impl Journal {
+    /// Starts a new incarnation of a tenant's actor: waits until what older ones handed over is
+    /// decided, refuses what they still send, and reads the state up to there.
+    pub async fn activate(&self, tenant: TenantId) -> Result<Recovered, JournalError> {
+        if self.inner.quarantine.holds(tenant) {
+            return Err(JournalError::Quarantined { tenant });
+        }
+        let incarnation = self.barrier(tenant).await?;
+        // First the tail, then the tables: a row leaves the tail after it came into them.
+        let tail = self.inner.tail.lines_of(tenant, |_| true);
+        let mut reader = self.inner.database.reader().await?;
+        if let Some(stored) = chunks::snapshot(&mut reader, tenant).await? {
+            let seq = stored.seq;
+            let lines = gather(&mut reader, tenant, seq.saturating_sub(1), &tail).await?;
+            if let Some((snapshot, entries)) = after_snapshot(tenant, stored, lines)? {
+                return Ok(Recovered { incarnation, snapshot: Some(snapshot), entries });
+            }
+            tracing::error!(tenant.id = %tenant, seq, "a snapshot is refused");
+            let mut tx = self.inner.database.tenant_tx(tenant).await?;
+            chunks::drop_snapshot(&mut tx).await?;
+            tx.commit().await?;
+        }
+        let lines = gather(&mut reader, tenant, 0, &tail).await?;
+        let entries = chained(tenant, Head::GENESIS, lines.values())?;
+        Ok(Recovered { incarnation, snapshot: None, entries })
+    }
+
+    /// Keeps a tenant's committed state, so that its next activation is short. Refused unless the
+    /// log has the entry that the snapshot ends with.
+    pub async fn snapshot(&self, tenant: TenantId, snapshot: Snapshot) -> Result<(), JournalError> {
+        let found = self.find_entry(tenant, snapshot.seq).await?;
+        if found.is_none_or(|entry| entry.hash != snapshot.hash) {
+            return Err(JournalError::SnapshotRefused { tenant, seq: snapshot.seq });
+        }
+        let now = self.inner.clock.now().as_micros();
+        let keep = i64::try_from(KEEP_KEYS_FOR.as_micros()).unwrap_or(i64::MAX);
+        let mut tx = self.inner.database.tenant_tx(tenant).await?;
+        let stored = StoredSnapshot {
+            seq: snapshot.seq,
+            hash: snapshot.hash.to_string(),
+            body: snapshot.body,
+        };
+        chunks::set_snapshot(&mut tx, &stored, now).await?;
+        // A tenant that falls asleep is the moment to forget what nobody may repeat any more.
+        chunks::drop_keys(&mut tx, now.saturating_sub(keep)).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Finds the entry that used an idempotency key, projected or not.
+    pub async fn find_key(
+        &self,
+        tenant: TenantId,
+        digest: &str,
+    ) -> Result<Option<Entry>, JournalError> {
+        let used = |line: &Line| line.idem.as_deref() == Some(digest);
+        if let Some(line) = self.inner.tail.lines_of(tenant, used).pop() {
+            return parse(tenant, &line.text).map(Some);
+        }
+        let mut reader = self.inner.database.reader().await?;
+        let Some(seq) = chunks::key(&mut reader, tenant, digest).await? else { return Ok(None) };
+        drop(reader);
+        self.find_entry(tenant, seq).await
+    }
+
+    /// Finds one entry of a tenant.
+    pub async fn find_entry(
+        &self,
+        tenant: TenantId,
+        seq: u64,
+    ) -> Result<Option<Entry>, JournalError> {
+        if let Some(line) = self.inner.tail.lines_of(tenant, |line| line.seq == seq).pop() {
+            return parse(tenant, &line.text).map(Some);
+        }
+        let mut reader = self.inner.database.reader().await?;
+        let Some((first, body)) = chunks::holding(&mut reader, tenant, seq).await? else {
+            return Ok(None);
+        };
+        let index = usize::try_from(seq - first).unwrap_or(usize::MAX);
+        body.lines().nth(index).map(|text| parse(tenant, text)).transpose()
+    }
+
+    /// Waits until the row is projected, and asks for it not to take long.
+    pub async fn wait_projected(&self, committed: Committed) {
+        let mut watermarks = self.inner.tail.watermarks();
+        let shard = usize::from(committed.shard);
+        let is_reached = |seen: &Vec<i64>| seen.get(shard).is_none_or(|seq| *seq >= committed.seq);
+        if !is_reached(&watermarks.borrow()) {
+            self.inner.tail.hurry();
+        }
+        // The sender lives as long as this handle.
+        let _ = watermarks.wait_for(is_reached).await;
+    }
+
+    /// The projected row of every shard.
+    pub fn watermark(&self) -> Vec<i64> {
+        self.inner.tail.watermarks().borrow().clone()
+    }
+
+    /// Whether an entry of the tenant could not be projected.
+    pub fn is_quarantined(&self, tenant: TenantId) -> bool {
+        self.inner.quarantine.holds(tenant)
+    }
+}
+
+/// Collects the text of a tenant's lines after `seq` from tables and tail, by number.
+async fn gather(
+    reader: &mut Reader,
+    tenant: TenantId,
+    seq: u64,
+    tail: &[Line],
+) -> Result<BTreeMap<u64, String>, JournalError> {
+    let mut texts = BTreeMap::new();
+    for (first, body) in chunks::after(reader, tenant, seq).await? {
+        let numbered = (first..).zip(body.lines());
+        texts.extend(numbered.filter(|(number, _)| *number > seq).map(owned));
+    }
+    for line in tail.iter().filter(|line| line.seq > seq) {
+        let known = texts.entry(line.seq).or_insert_with(|| line.text.clone());
+        if *known != line.text {
+            let source = EntryError::Tampered { seq: line.seq };
+            return Err(JournalError::Broken { tenant, source });
+        }
+    }
+    Ok(texts)
+}
+
+fn owned((number, text): (u64, &str)) -> (u64, String) {
+    (number, text.to_owned())
+}
+
+/// The entries after a snapshot; none if the log does not have the entry that it ends with.
+fn after_snapshot(
+    tenant: TenantId,
+    stored: StoredSnapshot,
+    mut texts: BTreeMap<u64, String>,
+) -> Result<Option<(Snapshot, Vec<Entry>)>, JournalError> {
+    let Some(last) = texts.remove(&stored.seq) else { return Ok(None) };
+    let last = parse(tenant, &last)?;
+    if last.tenant != tenant || last.seq != stored.seq || last.hash.to_string() != stored.hash {
+        return Ok(None);
+    }
+    let head = Head { seq: last.seq, hash: last.hash, at: last.at };
+    let entries = chained(tenant, head, texts.values())?;
+    Ok(Some((Snapshot { seq: last.seq, hash: last.hash, body: stored.body }, entries)))
+}
+
+/// Checks that lines are whole, numbered without gaps and chained from `head` on.
+fn chained<'a>(
+    tenant: TenantId,
+    mut head: Head,
+    texts: impl Iterator<Item = &'a String>,
+) -> Result<Vec<Entry>, JournalError> {
+    texts
+        .map(|text| head.follow(tenant, text))
+        .collect::<Result<_, _>>()
+        .map_err(|source| JournalError::Broken { tenant, source })
+}
+
+fn parse(tenant: TenantId, text: &str) -> Result<Entry, JournalError> {
+    Entry::parse(text).map_err(|source| JournalError::Broken { tenant, source })
+}

@@ -1,0 +1,232 @@
+//! Brings the journal up: acquires the shards, catches the projections up, starts the tasks.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use data_encoding::HEXLOWER;
+use tenantry_supervision::{Task, Tasks, spawn};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::commit::{Committer, Head, Parts};
+use super::heads::{HeadSigner, Signing};
+use super::projector::Projector;
+use super::quarantine::Quarantine;
+use super::room::{Admission, MAX_QUEUED};
+use super::row::{Row, RowHash};
+use super::tail::Tail;
+use super::{Inner, Journal, JournalError, MAX_ACTIVATIONS};
+use crate::clock::SharedClock;
+use crate::database::{Database, Fatal, FatalHook, JournalWriter, journal as rows, projections};
+
+/// How often the end of the log is signed while it grows.
+const SIGN_EVERY: Duration = Duration::from_hours(1);
+/// Rows that are read at once while the projections catch up.
+const CATCH_UP_ROWS: i64 = 64;
+
+/// What the journal needs besides the database.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Signs the end of the log; without one no head is signed.
+    pub signer: Option<Arc<dyn HeadSigner>>,
+    /// How often it does.
+    pub sign_every: Duration,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self { signer: None, sign_every: SIGN_EVERY }
+    }
+}
+
+/// The tasks behind the handle, ended in order by [`Journal::stop`].
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) committer: Task<JournalWriter>,
+    pub(super) projector: Task<()>,
+    pub(super) signing: Signing,
+}
+
+impl Journal {
+    /// Acquires the log and starts its tasks. Returns once the projections have caught up.
+    pub async fn start(
+        database: &Database,
+        clock: SharedClock,
+        tasks: &Tasks,
+        settings: JournalSettings,
+    ) -> Result<Self, JournalError> {
+        let run = random_name();
+        let mut log = database.journal_writer().await?;
+        let mut heads = Vec::new();
+        for shard in 0..database.backend().shard_count() {
+            heads.push(acquire(&mut log, shard, &run, &clock).await?);
+        }
+        let admission = Admission::new();
+        let watermarks = watermarks(database, heads.len()).await?;
+        let tail = Tail::new(Arc::clone(&admission), watermarks);
+        let quarantine = Arc::new(Quarantine::load(database).await?);
+        let projector = Projector {
+            database: database.clone(),
+            clock: Arc::clone(&clock),
+            tail: Arc::clone(&tail),
+            admission: Arc::clone(&admission),
+            quarantine: Arc::clone(&quarantine),
+        };
+        catch_up(database, &projector, &heads).await?;
+
+        let (inbox, items) = mpsc::channel(MAX_QUEUED + MAX_ACTIVATIONS);
+        let (published, heads_seen) = watch::channel(heads.clone());
+        let (stop, give_up, follow_on) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let committer = Committer::new(Parts {
+            log,
+            heads,
+            published,
+            inbox: items,
+            run,
+            admission: Arc::clone(&admission),
+            tail: Arc::clone(&tail),
+            fatal: database.fatal().clone(),
+            give_up: give_up.clone(),
+        });
+        let stopping = stop.clone();
+        let guard = Sentinel::new(database.fatal(), "journal.committer");
+        let committer = spawn("journal.committer", tasks, async move {
+            let log = committer.run(stopping).await;
+            guard.disarm();
+            log
+        });
+        let guard = Sentinel::new(database.fatal(), "journal.projector");
+        let following = follow_on.clone();
+        let projector = spawn("journal.projector", tasks, async move {
+            projector.run(following).await;
+            guard.disarm();
+        });
+        let signing = Signing::new(database, &clock, heads_seen.clone(), settings.signer);
+        signing.start(tasks, settings.sign_every);
+        let running = Running { committer, projector, signing };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                database: database.clone(),
+                clock,
+                inbox,
+                admission,
+                activations: Semaphore::new(MAX_ACTIVATIONS),
+                tail,
+                quarantine,
+                heads: heads_seen,
+                stop,
+                give_up,
+                follow_on,
+                running: Mutex::new(Some(running)),
+            }),
+        })
+    }
+}
+
+/// Appends the row that begins a new epoch: from here on an older owner's append fails.
+async fn acquire(
+    log: &mut JournalWriter,
+    shard: u16,
+    run: &str,
+    clock: &SharedClock,
+) -> Result<Head, JournalError> {
+    let last = rows::last(log, shard).await?;
+    let (seq, epoch, hash) =
+        last.map_or((0, 0, RowHash::START), |row| (row.seq, row.epoch, row.hash));
+    let (seq, epoch) = (seq + 1, epoch + 1);
+    let body = format!(
+        "{{\"v\":1,\"kind\":\"epoch\",\"shard\":{shard},\"epoch\":{epoch},\"at\":\"{}\"}}\n",
+        clock.now()
+    );
+    let mut row = Row {
+        shard,
+        seq,
+        epoch,
+        batch_id: format!("{run}-epoch"),
+        body: Arc::new(body),
+        hash: RowHash::START,
+    };
+    row.hash = row.chain(hash);
+    let appended = log.append(std::slice::from_ref(&row)).await?;
+    if appended.is_empty() && log.batch_at(shard, seq).await?.as_ref() != Some(&row.batch_id) {
+        return Err(super::AppendError::Fenced.into());
+    }
+    Ok(Head { seq, epoch, hash: row.hash, is_lost: false })
+}
+
+/// Reads how far the projections are, and checks that the log still holds what they have seen.
+async fn watermarks(database: &Database, shards: usize) -> Result<Vec<i64>, JournalError> {
+    let stored = projections::watermarks(&mut database.reader().await?).await?;
+    let mut log = database.journal_reader().await?;
+    let mut watermarks = vec![0; shards];
+    for (shard, seq, hash) in stored {
+        let Some(place) = usize::try_from(shard).ok().and_then(|at| watermarks.get_mut(at)) else {
+            continue;
+        };
+        let shard = u16::try_from(shard).unwrap_or(u16::MAX);
+        match rows::at(&mut log, shard, seq).await? {
+            None => return Err(JournalError::TailMissing { shard, seq }),
+            Some(row) if row.hash.to_string() != hash => {
+                return Err(JournalError::Diverged { shard, seq });
+            }
+            Some(_) => *place = seq,
+        }
+    }
+    Ok(watermarks)
+}
+
+/// Projects what a crash left behind, so that nothing is served from old projections.
+async fn catch_up(
+    database: &Database,
+    projector: &Projector,
+    heads: &[Head],
+) -> Result<(), JournalError> {
+    let mut log = database.journal_reader().await?;
+    for (shard, head) in (0_u16..).zip(heads) {
+        let mut seq = projector.tail.watermark(shard);
+        while seq < head.seq {
+            let found = rows::after(&mut log, shard, seq, CATCH_UP_ROWS).await?;
+            let Some(last) = found.last() else {
+                return Err(JournalError::TailMissing { shard, seq: seq + 1 });
+            };
+            seq = last.seq;
+            projector.tail.push(found.iter().map(super::read::committed_row));
+            projector.drain().await?;
+        }
+    }
+    Ok(())
+}
+
+/// 64 random bits: no two runs use the same batch ids.
+fn random_name() -> String {
+    let mut bytes = [0_u8; 8];
+    SystemRandom::new().fill(&mut bytes).expect("the system's random source works");
+    HEXLOWER.encode(&bytes)
+}
+
+/// Ends the process when a task that must not end does: by a panic or an abort.
+struct Sentinel {
+    fatal: FatalHook,
+    name: &'static str,
+    is_armed: bool,
+}
+
+impl Sentinel {
+    fn new(fatal: &FatalHook, name: &'static str) -> Self {
+        Self { fatal: fatal.clone(), name, is_armed: true }
+    }
+
+    fn disarm(mut self) {
+        self.is_armed = false;
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        if self.is_armed {
+            self.fatal.raise(&Fatal::TaskEnded { name: self.name });
+        }
+    }
+}
