@@ -135,7 +135,6 @@ pub fn job_folder(job: JobId) -> String {
 }
 
 /// The folder of what only steps need.
-#[expect(dead_code, reason = "its callers come with the steps")]
 pub(super) fn steps_folder(job: JobId) -> String {
     format!("jobs/{job}/steps")
 }
