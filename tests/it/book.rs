@@ -1,8 +1,10 @@
 //! The book: every page is listed, every link leads somewhere, and long pages stay readable.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use crate::product::{RENDER_WITHIN, finished, items, short_plan, submit};
 use crate::support::stack;
 
 /// Lines of the architecture's page and of the README.
@@ -86,6 +88,59 @@ fn long_pages_stay_readable() {
 
     assert!(lines("docs/src/architecture.md") <= MAX_ARCHITECTURE_LINES);
     assert!(lines("README.md") <= MAX_README_LINES);
+}
+
+/// The rows of the metrics' page: name, kind and labels.
+fn documented_metrics() -> BTreeMap<String, (String, Vec<String>)> {
+    let page = fs::read_to_string(root().join("docs/src/metrics.md")).unwrap();
+    let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    page.lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').collect();
+            let labels = cells[3].split(',').map(bare).filter(|label| !label.is_empty());
+            (bare(cells[1]), (bare(cells[2]), labels.collect()))
+        })
+        .collect()
+}
+
+/// The names of a metric's labels, without those that its kind brings.
+fn labels_of(line: &str) -> Vec<String> {
+    let Some((_, rest)) = line.split_once('{') else { return Vec::new() };
+    let names = rest.split(',').filter_map(|pair| pair.split_once('=').map(|(name, _)| name));
+    names.filter(|name| !["le", "quantile"].contains(name)).map(ToOwned::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_metric_of_a_running_server_is_in_the_book() {
+    let stack = stack().start().await.unwrap();
+    let api = stack.api_key("ada@example.test").await.unwrap();
+    api.post_once("/api/usage/consume", "one", &items("images", 1)).await.unwrap();
+    let job = submit(&api, "video", &short_plan(1)).await;
+    finished(&api, &job, RENDER_WITHIN).await;
+
+    let page = stack.ops().get("/metrics").await.unwrap();
+
+    let text = String::from_utf8(page.bytes.to_vec()).unwrap();
+    let documented = documented_metrics();
+    let mut unknown = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("# TYPE ")) {
+        let (name, kind) = line["# TYPE ".len()..].split_once(' ').unwrap();
+        if documented.get(name).is_none_or(|(known, _)| known != kind) {
+            unknown.push(format!("{name} {kind}"));
+        }
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let row = documented.get(name).or_else(|| family.and_then(|family| documented.get(family)));
+        let known = row.map(|(_, labels)| labels.as_slice()).unwrap_or_default();
+        unknown.extend(labels_of(line).into_iter().filter(|label| !known.contains(label)));
+    }
+    assert!(unknown.is_empty(), "not in docs/src/metrics.md: {unknown:?}");
+    for name in ["tenantry_journal_commit_duration_seconds", "tenantry_step_duration_seconds"] {
+        assert!(text.contains(&format!("# TYPE {name} histogram")), "{name} is not shown");
+    }
 }
 
 #[tokio::test]
