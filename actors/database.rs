@@ -16,6 +16,7 @@ mod upkeep;
 // The families: each is the only place of its tables' SQL.
 pub(crate) mod chunks;
 pub(crate) mod heads;
+pub mod intents;
 pub(crate) mod journal;
 pub(crate) mod listings;
 pub(crate) mod projections;

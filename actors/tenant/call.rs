@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_supervision::Deadline;
 
 use crate::ids::RequestId;
+use crate::journal::{AppendError, Overloaded};
 use crate::privacy::keys::KeyRing;
 use crate::tenant::quota::Refusal;
 
@@ -77,6 +78,13 @@ impl<T> Answer<T> {
     pub fn first(value: T) -> Self {
         Self { value, replayed: false }
     }
+
+    pub(super) fn try_map<U>(
+        self,
+        map: impl FnOnce(T) -> Result<U, TenantError>,
+    ) -> Result<Answer<U>, TenantError> {
+        Ok(Answer { value: map(self.value)?, replayed: self.replayed })
+    }
 }
 
 /// Why a tenant's call has no result, by what the caller can do about it.
@@ -121,4 +129,26 @@ pub enum TenantError {
     /// A cursor that no list gave.
     #[error("not a cursor of this list")]
     InvalidCursor,
+}
+
+impl From<AppendError> for TenantError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::DiskFull => Self::StorageFull,
+            AppendError::Failed | AppendError::Fenced => Self::Unavailable,
+            AppendError::OutcomeUnknown => Self::OutcomeUnknown,
+        }
+    }
+}
+
+impl From<Overloaded> for TenantError {
+    fn from(refused: Overloaded) -> Self {
+        match refused {
+            Overloaded::DiskFull => Self::StorageFull,
+            Overloaded::Unavailable => Self::Unavailable,
+            Overloaded::Queue | Overloaded::Tenant | Overloaded::Projector => {
+                Self::Overloaded { retry_after_s: refused.retry_after().as_secs().max(1) }
+            }
+        }
+    }
 }

@@ -238,6 +238,13 @@ pub struct JobEvent {
     pub data: serde_json::Value,
 }
 
+impl JobEvent {
+    /// The name of an event that carries a whole job.
+    pub const JOB: &'static str = "job";
+    /// The name of an event that carries one step and the progress.
+    pub const STEP: &'static str = "step";
+}
+
 /// Which jobs are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobsQuery {

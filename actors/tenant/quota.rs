@@ -265,6 +265,11 @@ impl Quota {
         Some((to.start, Fact::PeriodRolled { from: period, to, closed: self.book.closed() }))
     }
 
+    /// Returns the open period; none before the first fact.
+    pub fn period(&self) -> Option<Period> {
+        self.period
+    }
+
     /// Returns when something will be due by itself: the next expiry, or the period's end.
     pub fn next_due(&self) -> Option<Timestamp> {
         let expiry = self.expiries.first().map(|(at, _)| *at);

@@ -167,7 +167,7 @@ impl TenantState {
         let (text, hash) = seal(&body, &place, author);
         self.head = hash;
         self.last_at = at;
-        Line { seq: self.seq, at, kind: body.kind(), text, body }
+        Line { seq: self.seq, at, kind: body.kind(), hash, text, body }
     }
 
     /// Records an entry of the journal: the next one, or the journal is damaged.

@@ -1,21 +1,71 @@
 //! The handle of all tenants: every call of the usage plane goes through it.
+//!
+//! A call finds its tenant (and wakes it), passes the gates, and is a message; its answer comes
+//! straight from the committer. A call that no actor began is sent again to the tenant's next
+//! life; one that was begun and lost has an unknown outcome, and its key tells.
 
-use futures_util::stream::BoxStream;
+mod jobs;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::MessagingErr;
 use tenantry_supervision::Deadline;
+use tokio::sync::oneshot;
 
+use super::activation::find;
+use super::actor::Life;
 use super::call::{Answer, CallContext, TenantError};
+use super::directory::Live;
 use super::history::{HistoryPoint, HistoryQuery};
-use super::job_view::{JobEvent, JobSummary, JobView, JobsQuery, Page, StoredArtifact};
+use super::inspect::{NodeReport, TenantReport};
+use super::message::{Call, CallEnd, Read, TenantMsg};
 use super::plan::PlanName;
-use super::quota::{Consumed, Item, Reservation, UsageReport};
-use crate::ids::{JobId, ReservationId, TenantId};
+use super::quota::{Command, Consumed, Item, Outcome, Refusal, Reservation, UsageReport};
+use super::shell::{Shell, TenantDeps};
+use super::state::{TenantCommand, TenantOutcome};
+use crate::ids::{ReservationId, TenantId};
+
+/// How long a read may take.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause before a call is sent again to a tenant that is just ending; it doubles.
+const RESEND_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest pause between two tries.
+const MAX_RESEND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The tenants of this node; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Tenants {}
+pub struct Tenants {
+    pub(super) shell: Arc<Shell>,
+}
 
-#[expect(clippy::unused_async, reason = "the signatures are ahead of the bodies")]
+/// Waits longer before each new try.
+#[derive(Debug)]
+struct Pause(Duration);
+
+impl Pause {
+    fn new() -> Self {
+        Self(RESEND_PAUSE)
+    }
+
+    async fn wait(&mut self, deadline: Deadline) -> Result<(), TenantError> {
+        let slept = deadline.run(tokio::time::sleep(self.0)).await;
+        self.0 = MAX_RESEND_PAUSE.min(self.0 * 2);
+        slept.map_err(|_| TenantError::DeadlineExceeded)
+    }
+}
+
 impl Tenants {
+    /// Starts the tenants of this node: their supervisor, alarms, reaper and sweep.
+    pub async fn start(deps: TenantDeps) -> Result<Self, TenantError> {
+        let shell = Shell::start(deps).await?;
+        super::reaper::start(&shell);
+        super::sleep::start(&shell);
+        Ok(Self { shell })
+    }
+
     /// Uses units at once, all items or none.
     pub async fn consume(
         &self,
@@ -23,8 +73,11 @@ impl Tenants {
         items: Vec<Item>,
         context: CallContext,
     ) -> Result<Answer<Consumed>, TenantError> {
-        let _ = (tenant, items, context);
-        Err(TenantError::Unavailable)
+        let answer = self.ask(tenant, Command::Consume { items }, &context).await?;
+        answer.try_map(|outcome| match outcome {
+            TenantOutcome::Usage(Outcome::Consumed(consumed)) => Ok(consumed),
+            other => Err(unexpected(&other)),
+        })
     }
 
     /// Holds units before the work.
@@ -35,8 +88,8 @@ impl Tenants {
         ttl_s: u64,
         context: CallContext,
     ) -> Result<Answer<Reservation>, TenantError> {
-        let _ = (tenant, items, ttl_s, context);
-        Err(TenantError::Unavailable)
+        let id = ReservationId::generate(&*self.shell.clock);
+        self.ask_hold(tenant, Command::Reserve { id, items, ttl_s }, &context).await
     }
 
     /// Describes a hold, open or ended.
@@ -45,8 +98,11 @@ impl Tenants {
         tenant: TenantId,
         id: ReservationId,
     ) -> Result<Reservation, TenantError> {
-        let _ = (tenant, id);
-        Err(TenantError::Unavailable)
+        self.read(tenant, move |life| {
+            let found = life.book.state().reservation(id, life.book.now());
+            found.ok_or(TenantError::Refused(Refusal::ReservationNotFound))
+        })
+        .await
     }
 
     /// Uses held units and gives back the rest; all of them unless items say otherwise.
@@ -57,8 +113,7 @@ impl Tenants {
         items: Option<Vec<Item>>,
         context: CallContext,
     ) -> Result<Answer<Reservation>, TenantError> {
-        let _ = (tenant, id, items, context);
-        Err(TenantError::Unavailable)
+        self.ask_hold(tenant, Command::Commit { id, items }, &context).await
     }
 
     /// Gives back a hold.
@@ -68,8 +123,7 @@ impl Tenants {
         id: ReservationId,
         context: CallContext,
     ) -> Result<Answer<Reservation>, TenantError> {
-        let _ = (tenant, id, context);
-        Err(TenantError::Unavailable)
+        self.ask_hold(tenant, Command::Release { id }, &context).await
     }
 
     /// Lets a hold live longer.
@@ -80,26 +134,23 @@ impl Tenants {
         ttl_s: u64,
         context: CallContext,
     ) -> Result<Answer<Reservation>, TenantError> {
-        let _ = (tenant, id, ttl_s, context);
-        Err(TenantError::Unavailable)
+        self.ask_hold(tenant, Command::Extend { id, ttl_s }, &context).await
     }
 
     /// Reports where the tenant stands.
     pub async fn usage(&self, tenant: TenantId) -> Result<UsageReport, TenantError> {
-        let _ = (tenant,);
-        Err(TenantError::Unavailable)
+        self.read(tenant, |life| Ok(life.book.state().report(life.book.now()))).await
     }
 
     /// Names the plan in force.
     pub async fn plan_name(&self, tenant: TenantId) -> Result<PlanName, TenantError> {
-        let _ = (tenant,);
-        Err(TenantError::Unavailable)
+        self.read(tenant, |life| Ok(life.book.state().quota().terms().plan.clone())).await
     }
 
     /// Says whether the plan in force includes a feature.
     pub async fn allows(&self, tenant: TenantId, feature: &str) -> Result<bool, TenantError> {
-        let _ = (tenant, feature);
-        Err(TenantError::Unavailable)
+        let feature = feature.to_owned();
+        self.read(tenant, move |life| Ok(life.book.state().quota().terms().allows(&feature))).await
     }
 
     /// Reports usage of past days or months.
@@ -108,79 +159,7 @@ impl Tenants {
         tenant: TenantId,
         query: HistoryQuery,
     ) -> Result<Vec<HistoryPoint>, TenantError> {
-        let _ = (tenant, query);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Describes a job.
-    pub async fn job(&self, tenant: TenantId, id: JobId) -> Result<JobView, TenantError> {
-        let _ = (tenant, id);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Lists jobs, newest first.
-    pub async fn jobs(
-        &self,
-        tenant: TenantId,
-        query: JobsQuery,
-    ) -> Result<Page<JobSummary>, TenantError> {
-        let _ = (tenant, query);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Ends a job that is no longer wanted.
-    pub async fn cancel(
-        &self,
-        tenant: TenantId,
-        id: JobId,
-        context: CallContext,
-    ) -> Result<Answer<JobView>, TenantError> {
-        let _ = (tenant, id, context);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Begins an ended, unfinished job again where it stopped.
-    pub async fn retry(
-        &self,
-        tenant: TenantId,
-        id: JobId,
-        context: CallContext,
-    ) -> Result<Answer<JobView>, TenantError> {
-        let _ = (tenant, id, context);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Removes a job and what it stored.
-    pub async fn delete(
-        &self,
-        tenant: TenantId,
-        id: JobId,
-        context: CallContext,
-    ) -> Result<Answer<()>, TenantError> {
-        let _ = (tenant, id, context);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Follows a job's changes; after `after` where that is still known, else from the whole job on.
-    pub async fn watch(
-        &self,
-        tenant: TenantId,
-        id: JobId,
-        after: Option<u64>,
-    ) -> Result<BoxStream<'static, JobEvent>, TenantError> {
-        let _ = (tenant, id, after);
-        Err(TenantError::Unavailable)
-    }
-
-    /// Finds a file that a job made.
-    pub async fn artifact(
-        &self,
-        tenant: TenantId,
-        job: JobId,
-        name: &str,
-    ) -> Result<StoredArtifact, TenantError> {
-        let _ = (tenant, job, name);
-        Err(TenantError::Unavailable)
+        super::history::read(&self.shell.database, tenant, &query).await
     }
 
     /// Puts a plan of the catalogue in force.
@@ -190,13 +169,127 @@ impl Tenants {
         plan: PlanName,
         context: CallContext,
     ) -> Result<Answer<()>, TenantError> {
-        let _ = (tenant, plan, context);
-        Err(TenantError::Unavailable)
+        let plan = self.shell.catalogue.plan(plan.as_str()).ok_or(TenantError::UnknownPlan)?;
+        let terms = Arc::clone(&plan.terms);
+        let answer = self.ask(tenant, Command::SetPlan { terms }, &context).await?;
+        answer.try_map(|_| Ok(()))
+    }
+
+    /// Wakes a tenant, so that it does what is due.
+    pub async fn wake(&self, tenant: TenantId, deadline: Deadline) -> Result<(), TenantError> {
+        find(&self.shell, tenant, deadline).await.map(drop)
+    }
+
+    /// Shows one tenant's actor to an operator.
+    pub async fn inspect_tenant(&self, tenant: TenantId) -> Result<TenantReport, TenantError> {
+        self.read(tenant, |life| Ok(TenantReport::of(life))).await
+    }
+
+    /// Shows the node to an operator.
+    pub fn inspect(&self) -> NodeReport {
+        NodeReport::of(&self.shell)
     }
 
     /// Puts every tenant to sleep; nothing wakes any more. Says whether all slept in time.
     pub async fn drain(&self, deadline: Deadline) -> bool {
-        let _ = deadline;
-        true
+        super::sleep::drain(&self.shell, deadline).await
     }
+
+    async fn ask_hold(
+        &self,
+        tenant: TenantId,
+        command: Command,
+        context: &CallContext,
+    ) -> Result<Answer<Reservation>, TenantError> {
+        self.ask(tenant, command, context).await?.try_map(|outcome| match outcome {
+            TenantOutcome::Usage(Outcome::Reservation(reservation)) => Ok(reservation),
+            other => Err(unexpected(&other)),
+        })
+    }
+
+    async fn ask(
+        &self,
+        tenant: TenantId,
+        command: Command,
+        context: &CallContext,
+    ) -> Result<Answer<TenantOutcome>, TenantError> {
+        self.decide(tenant, TenantCommand::Usage(command), context).await
+    }
+
+    /// Has a command decided and waits until that is on disk.
+    pub(super) async fn decide(
+        &self,
+        tenant: TenantId,
+        mut command: TenantCommand,
+        context: &CallContext,
+    ) -> Result<Answer<TenantOutcome>, TenantError> {
+        let deadline = context.deadline;
+        let mut pause = Pause::new();
+        loop {
+            let live = find(&self.shell, tenant, deadline).await?;
+            let admission = self.shell.node_gate.admit(tenant, &live.gate, deadline).await?;
+            let (call, end) = Call::new(command, context, admission);
+            // A message that an ending actor hands back tells through `end` that it was not begun.
+            drop(live.actor.send_message(TenantMsg::Decide(call)));
+            match deadline.run(end).await {
+                Ok(Ok(CallEnd::Answered(answer))) => return answer,
+                Ok(Ok(CallEnd::NotBegun(back))) => command = back,
+                // It was begun, and the actor is gone or late: its key tells what became of it.
+                Ok(Err(_)) | Err(_) => return Err(TenantError::OutcomeUnknown),
+            }
+            pause.wait(deadline).await?;
+        }
+    }
+
+    /// Looks at a tenant's state; answers once what was seen is on disk.
+    pub(super) async fn read<T, F>(&self, tenant: TenantId, look: F) -> Result<T, TenantError>
+    where
+        T: Send + 'static,
+        F: Fn(&Life) -> Result<T, TenantError> + Send + Clone + 'static,
+    {
+        let deadline = Deadline::after(READ_WITHIN);
+        let mut pause = Pause::new();
+        loop {
+            let live = find(&self.shell, tenant, deadline).await?;
+            let seen = self.look(&live, look.clone())?;
+            match deadline.run(seen).await {
+                Ok(Ok(seen)) => return seen,
+                Ok(Err(_)) => pause.wait(deadline).await?,
+                Err(_) => return Err(TenantError::DeadlineExceeded),
+            }
+        }
+    }
+
+    fn look<T, F>(
+        &self,
+        live: &Live,
+        look: F,
+    ) -> Result<oneshot::Receiver<Result<T, TenantError>>, TenantError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Life) -> Result<T, TenantError> + Send + 'static,
+    {
+        let admission = self.shell.node_gate.admit_read(&live.gate)?;
+        let (reply, seen) = oneshot::channel();
+        let look = Box::new(move |life: &Life| {
+            let found = look(life);
+            let release: super::in_flight::Release = Box::new(move |result| {
+                // A reader that left is not our failure.
+                let _ = reply.send(result.map_err(TenantError::from).and(found));
+            });
+            release
+        });
+        let message = TenantMsg::Read(Box::new(Read { look, admission }));
+        match live.actor.send_message(message) {
+            // An ending actor drops the message, and the receiver says so.
+            Ok(()) | Err(MessagingErr::SendErr(_) | MessagingErr::ChannelClosed) => Ok(seen),
+            Err(_) => Err(TenantError::Unavailable),
+        }
+    }
+}
+
+/// An outcome of another kind than the command's own: a line was written by another version.
+pub(super) fn unexpected(outcome: &TenantOutcome) -> TenantError {
+    tracing::error!(?outcome, "an answer of another kind");
+    TenantError::OutcomeUnknown
 }

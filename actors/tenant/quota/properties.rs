@@ -1,5 +1,3 @@
-//! Properties of the quota machine beside its naive model.
-
 use std::cell::Cell;
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::ids::JobId;
-use crate::journal::entry::EntryBody;
+use crate::journal::entry::{EntryBody, EntryHash};
 use crate::tenant::quota::{Command, Outcome, Verdict};
 use crate::tenant::steps::{Job, JobCommand, JobFact, JobState};
 
@@ -64,6 +64,8 @@ pub struct Line {
     pub at: Timestamp,
     /// What happened, as the journal writes it.
     pub kind: &'static str,
+    /// Its hash.
+    pub hash: EntryHash,
     /// The line, without its line break.
     pub text: String,
     /// What happened.

@@ -1,5 +1,3 @@
-//! Properties of the job machine.
-
 use proptest::prelude::*;
 
 use super::tests::World;

@@ -1,0 +1,157 @@
+//! How a caller's command is decided and answered.
+
+use std::sync::Arc;
+
+use super::super::book::{Decided, Lookup, Repetition};
+use super::super::call::{Answer, TenantError};
+use super::super::keys::Known;
+use super::super::message::{Call, TenantMsg};
+use super::super::metrics;
+use super::super::quota::Verdict;
+use super::super::state::TenantCommand;
+use super::Life;
+use super::follow::changes;
+use crate::journal::JournalError;
+use crate::journal::entry::Author;
+
+impl Life {
+    /// Decides a command; `found` is what the journal says of its key, once it was asked.
+    pub(super) fn decide(&mut self, mut call: Box<Call>, lookup: Lookup) {
+        if call.is_abandoned() {
+            metrics::decided("any", "shed");
+            call.into_reply().send(Err(TenantError::DeadlineExceeded));
+            return;
+        }
+        if let Some(idempotency) = &call.idempotency {
+            match self.book.repetition(idempotency, lookup) {
+                Repetition::Never => {}
+                Repetition::Of(known) => return self.repeat(call, known),
+                Repetition::Perhaps => return self.look_up(call),
+            }
+        }
+        let Some(command) = call.begin() else { return };
+        let Some(room) = call.take_room() else {
+            call.into_reply().send(Err(TenantError::Unavailable));
+            return;
+        };
+        let author = Author {
+            by: &call.by,
+            req: Some(call.request),
+            idem: call.idempotency.as_ref().map(|key| key.idem.as_str()),
+            fp: call.idempotency.as_ref().map(|key| key.fp.as_str()),
+        };
+        let Decided { lines, verdict } = self.book.decide(&command, &author);
+        let answer = match verdict {
+            Verdict::Admitted(outcome) => Ok(Answer::first(outcome)),
+            Verdict::Refused(refusal) => Err(TenantError::Refused(refusal)),
+            Verdict::MoreDue => {
+                self.book.hand_over(lines, room, Box::new(|_| {}));
+                call.put_back(command);
+                return self.again(call);
+            }
+        };
+        metrics::decided(label(&command), outcome_of(&answer));
+        let changes = changes(&lines);
+        let events = self.events(&changes);
+        let reply = call.into_reply();
+        let feed = Arc::clone(&self.feed);
+        self.book.hand_over(
+            lines,
+            room,
+            Box::new(move |result| {
+                reply.send(result.map_err(TenantError::from).and(answer));
+                if result.is_ok() {
+                    feed.publish(events);
+                }
+            }),
+        );
+        self.follow(&changes);
+    }
+
+    /// Decides a command whose key was looked up.
+    pub(super) fn decide_known(
+        &mut self,
+        call: Box<Call>,
+        found: Result<Option<Known>, JournalError>,
+    ) {
+        match found {
+            Ok(known) => self.decide(call, known.map_or(Lookup::Nothing, Lookup::Found)),
+            Err(error) => {
+                tracing::warn!(tenant.id = %self.tenant, %error, "a key cannot be looked up");
+                call.into_reply().send(Err(TenantError::Unavailable));
+            }
+        }
+    }
+
+    /// Gives a key's first answer again, once the entry that it rests on is on disk.
+    fn repeat(&self, call: Box<Call>, known: Known) {
+        let fp = call.idempotency.as_ref().map(|key| key.fp.as_str());
+        let answer = if known.fp.as_deref() == fp {
+            metrics::decided("any", "replayed");
+            Ok(Answer { value: known.outcome, replayed: true })
+        } else {
+            metrics::decided("any", "key-reused");
+            Err(TenantError::KeyReused)
+        };
+        let reply = call.into_reply();
+        self.book.vitals().in_flight.after(
+            known.seq,
+            Box::new(move |result| reply.send(result.map_err(TenantError::from).and(answer))),
+        );
+    }
+
+    fn look_up(&self, call: Box<Call>) {
+        let (journal, tenant) = (self.shell.journal.clone(), self.tenant);
+        self.later("find-key", async move {
+            let idem = call.idempotency.as_ref().map_or("", |key| key.idem.as_str());
+            let found = journal.find_key(tenant, idem).await.map(|entry| {
+                entry.map(|entry| Known { outcome: entry.answer(), seq: entry.seq, fp: entry.fp })
+            });
+            TenantMsg::DecideKnown(call, found)
+        });
+    }
+
+    /// Takes another turn with the same command: more fell due than one turn may write.
+    fn again(&self, mut call: Box<Call>) {
+        match self.shell.node_gate.room(self.tenant) {
+            Ok(room) => {
+                call.give_room(room);
+                // A stopped actor gives the call back to its caller.
+                let _ = self.myself.send_message(TenantMsg::Decide(call));
+            }
+            Err(error) => call.into_reply().send(Err(error)),
+        }
+    }
+}
+
+/// The command's name in metrics.
+fn label(command: &TenantCommand) -> &'static str {
+    use super::super::quota::Command;
+    use super::super::steps::JobCommand;
+    match command {
+        TenantCommand::Usage(command) => match command {
+            Command::Consume { .. } => "consume",
+            Command::Reserve { .. } => "reserve",
+            Command::Commit { .. } => "commit",
+            Command::Release { .. } => "release",
+            Command::Extend { .. } => "extend",
+            Command::SetPlan { .. } => "set-plan",
+            _ => "other",
+        },
+        TenantCommand::Job(command) => match command {
+            JobCommand::Submit { .. } => "submit",
+            JobCommand::Cancel { .. } => "cancel",
+            JobCommand::Retry { .. } => "retry",
+            JobCommand::Delete { .. } => "delete",
+            _ => "step",
+        },
+    }
+}
+
+fn outcome_of<T>(answer: &Result<T, TenantError>) -> &'static str {
+    match answer {
+        Ok(_) => "admitted",
+        Err(TenantError::Refused(refusal)) => refusal.code(),
+        Err(_) => "error",
+    }
+}

@@ -1,0 +1,90 @@
+//! Wakes tenants for what is due while nobody calls: alarms of the awake, and the projected list
+//! of what sleeping ones have to be woken for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenantry_supervision::{Deadline, spawn};
+use tokio::time::Instant;
+
+use super::activation::find;
+use super::call::TenantError;
+use super::message::TenantMsg;
+use super::shell::Shell;
+use crate::database::{StoreError, listings};
+use crate::ids::TenantId;
+
+/// Tenants that one look at the list wakes.
+const BATCH: i64 = 100;
+
+/// Apart from each other by this: a start must not wake a thousand tenants at the same moment.
+const SPREAD: Duration = Duration::from_millis(20);
+
+/// How long waking one may take before it is left to the next look.
+const WAKE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The pause before a tenant that cannot be woken is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Starts both.
+pub(super) fn start(shell: &Arc<Shell>) {
+    spawn("alarms", &shell.tasks, ring(Arc::clone(shell)));
+    spawn("reaper", &shell.tasks, reap(Arc::clone(shell)));
+}
+
+async fn ring(shell: Arc<Shell>) {
+    loop {
+        let tenant = tokio::select! {
+            () = shell.tasks.cancelled() => return,
+            tenant = shell.alarms.next() => tenant,
+        };
+        if let Some(live) = shell.directory.live(tenant) {
+            // One that ends right now has an alarm set for it by its supervisor.
+            let _ = live.actor.send_message(TenantMsg::Alarm);
+            continue;
+        }
+        let shell = Arc::clone(&shell);
+        let tasks = shell.tasks.clone();
+        spawn("wake", &tasks, async move { wake(&shell, tenant).await });
+    }
+}
+
+/// Wakes a sleeping tenant; its first act is to do what is due.
+async fn wake(shell: &Arc<Shell>, tenant: TenantId) {
+    match find(shell, tenant, Deadline::after(WAKE_WITHIN)).await {
+        Ok(_) => {}
+        Err(TenantError::Quarantined { retry_after_s }) => {
+            shell.alarms.set(tenant, Instant::now() + Duration::from_secs(retry_after_s));
+        }
+        Err(error) => {
+            tracing::debug!(tenant.id = %tenant, %error, "a tenant cannot be woken now");
+            shell.alarms.set(tenant, Instant::now() + RETRY_PAUSE);
+        }
+    }
+}
+
+async fn reap(shell: Arc<Shell>) {
+    loop {
+        match due(&shell).await {
+            Ok(tenants) => {
+                let mut at = Instant::now();
+                for tenant in tenants.into_iter().filter(|t| shell.directory.live(*t).is_none()) {
+                    shell.alarms.set(tenant, at);
+                    at += SPREAD;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "what is due cannot be read"),
+        }
+        tokio::select! {
+            () = shell.tasks.cancelled() => return,
+            () = tokio::time::sleep(shell.settings.reap_every) => {}
+        }
+    }
+}
+
+/// The sleeping tenants that have something due, the longest due first.
+async fn due(shell: &Shell) -> Result<Vec<TenantId>, StoreError> {
+    let mut reader = shell.database.reader().await?;
+    let due = listings::due(&mut reader, shell.clock.now(), BATCH).await?;
+    Ok(due.into_iter().map(|(tenant, _)| tenant).collect())
+}

@@ -1,0 +1,57 @@
+//! Putting tenants to sleep: the idle ones, those beyond the cap, and all at shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenantry_supervision::{Deadline, spawn};
+
+use super::metrics;
+use super::shell::Shell;
+
+/// How often the awake are counted and the idle looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often a drain looks whether all sleep.
+const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Starts the sweep.
+pub(super) fn start(shell: &Arc<Shell>) {
+    let shell = Arc::clone(shell);
+    let tasks = shell.tasks.clone();
+    spawn("passivate", &tasks.clone(), async move {
+        loop {
+            tokio::select! {
+                () = tasks.cancelled() => return,
+                () = tokio::time::sleep(SWEEP_EVERY) => sweep(&shell),
+            }
+        }
+    });
+}
+
+/// Puts the idle to sleep, and forgets what is long down.
+pub(super) fn sweep(shell: &Shell) {
+    for tenant in shell.directory.sleepy(shell.settings.idle_for, shell.settings.max_awake) {
+        shell.directory.put_to_sleep(tenant, false);
+    }
+    shell.directory.tidy();
+    metrics::census(shell.directory.awake(), shell.node_gate.depth());
+}
+
+/// Puts everyone to sleep; `false` when some did not make it in time.
+pub(super) async fn drain(shell: &Shell, deadline: Deadline) -> bool {
+    // Steps are cut off first: they go on from their last finished one after the next start.
+    shell.steps.cancel();
+    loop {
+        for tenant in shell.directory.begin_drain() {
+            shell.directory.put_to_sleep(tenant, true);
+        }
+        if shell.directory.is_empty() {
+            return true;
+        }
+        if deadline.is_past() {
+            tracing::warn!(awake = shell.directory.awake(), "some tenants did not drain in time");
+            return false;
+        }
+        tokio::time::sleep(DRAIN_LOOK_EVERY).await;
+    }
+}

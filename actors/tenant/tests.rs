@@ -1,0 +1,5 @@
+//! The tenants on a real journal in a real folder, with a studio that does what a test says.
+
+mod house;
+mod jobs;
+mod life;
