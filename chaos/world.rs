@@ -96,13 +96,13 @@ impl World {
     /// The base URL of the image provider.
     #[must_use]
     pub fn image_url(&self) -> String {
-        format!("{}/image/v1", self.url())
+        format!("{}/image", self.url())
     }
 
     /// The base URL of the speech provider.
     #[must_use]
     pub fn speech_url(&self) -> String {
-        format!("{}/speech/v1", self.url())
+        format!("{}/speech", self.url())
     }
 
     /// The switches that break services.

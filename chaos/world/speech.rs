@@ -28,9 +28,8 @@ pub(super) struct SpeechRequest {
     input: String,
     #[serde(default)]
     response_format: Option<String>,
-    /// Not in OpenAI's API, which guesses the language; taken when a client sends it.
     #[serde(default)]
-    language: Option<String>,
+    voice: String,
 }
 
 /// Hums the text; speaks it instead when that is wanted and espeak-ng is there.
@@ -47,11 +46,12 @@ pub(super) async fn answer(request: &SpeechRequest, is_spoken: bool) -> Response
     ([(CONTENT_TYPE, "audio/wav")], wav).into_response()
 }
 
-/// The text in espeak-ng's voice; `None` when there is none, or it does not know the language.
+/// The text in one of espeak-ng's English voices; `None` when there is no espeak-ng.
 async fn speak(request: &SpeechRequest) -> Option<Vec<u8>> {
-    let language = request.language.as_deref().unwrap_or("en");
+    let is_deep = ["onyx", "echo", "fable", "ash"].contains(&request.voice.as_str());
+    let voice = if is_deep { "en-gb+m3" } else { "en-gb+f3" };
     let mut child = Command::new("espeak-ng")
-        .args(["--stdin", "--stdout", "-b", "1", "-s", "155", "-v", language])
+        .args(["--stdin", "--stdout", "-b", "1", "-s", "155", "-v", voice])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -130,7 +130,7 @@ async fn the_speech_provider_speaks_where_people_listen() {
     let settings = WorldSettings { is_spoken: true, ..WorldSettings::default() };
     let world = World::start(settings).await.unwrap();
     let api = Api::new(&world.url()).with_bearer("key");
-    let request = json!({ "input": "hello", "response_format": "wav", "language": "en" });
+    let request = json!({ "input": "hello", "response_format": "wav", "voice": "onyx" });
 
     let spoken = api.post("/speech/v1/audio/speech", &request).await.unwrap();
 
