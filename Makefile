@@ -20,7 +20,7 @@ test: ## Installs what is missing and runs every test
 check: ## Formats, lints, documentation and advisories, all as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	scripts/advisories
 
 chaos: ## Kills, hangs and breaks what the server depends on

@@ -134,6 +134,12 @@ impl Server {
         self.id.as_raw()
     }
 
+    /// The server's whole log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.settings.log_path()).unwrap_or_default()
+    }
+
     /// The last lines of the server's log.
     #[must_use]
     pub fn log_tail(&self) -> String {

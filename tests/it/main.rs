@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
-mod browser;
-#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod support;

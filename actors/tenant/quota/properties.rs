@@ -1,3 +1,5 @@
+//! Properties of the quota machine beside its naive model.
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 

@@ -1,3 +1,5 @@
+//! Properties of the job machine.
+
 use proptest::prelude::*;
 
 use super::tests::World;

@@ -1,0 +1,176 @@
+//! One client of the kill test, with its log.
+
+use std::collections::HashMap;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tenantry_chaos::Api;
+
+use crate::product::items;
+
+/// What a request does to the tenant's usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Consume(u64),
+    Reserve(u64),
+    /// The reservation's units become used.
+    Commit(u64),
+    /// The reservation's units become free.
+    Release(u64),
+}
+
+/// One request that was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) effect: Effect,
+    path: String,
+    key: String,
+    body: Value,
+    /// The answer, once one came; without it the outcome is not known.
+    pub(super) answer: Option<Value>,
+}
+
+/// One client: it sends one request at a time.
+#[derive(Debug)]
+pub(super) struct Client {
+    number: usize,
+    tenant: String,
+    api: Api,
+    rng: StdRng,
+    /// Every request whose outcome is a success or not known.
+    log: Vec<Sent>,
+    /// Where the requests begin that were sent since the last kill.
+    fresh_from: usize,
+    sent: usize,
+    refused: usize,
+    /// Reservations that are open as far as this client knows: path and units.
+    open: HashMap<String, u64>,
+}
+
+impl Client {
+    pub(super) fn new(number: usize, tenant: String, api: Api, seed: u64) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        let (log, open) = (Vec::new(), HashMap::new());
+        Self { number, tenant, api, rng, log, fresh_from: 0, sent: 0, refused: 0, open }
+    }
+
+    pub(super) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    pub(super) fn log(&self) -> &[Sent] {
+        &self.log
+    }
+
+    pub(super) fn acknowledged(&self) -> usize {
+        self.log.iter().filter(|sent| sent.answer.is_some()).count()
+    }
+
+    pub(super) fn refused(&self) -> usize {
+        self.refused
+    }
+
+    /// Units used by what this client knows to have happened.
+    pub(super) fn used(&self) -> u64 {
+        let known = self.log.iter().filter(|sent| sent.answer.is_some());
+        known
+            .map(|sent| match sent.effect {
+                Effect::Consume(units) | Effect::Commit(units) => units,
+                Effect::Reserve(_) | Effect::Release(_) => 0,
+            })
+            .sum()
+    }
+
+    /// Units held by this client's open reservations.
+    pub(super) fn held(&self) -> u64 {
+        self.open.values().sum()
+    }
+
+    /// Sends one request after the other until the server is gone.
+    pub(super) async fn work(&mut self, url: &str) {
+        self.api = self.api.at(url);
+        self.fresh_from = self.log.len();
+        loop {
+            let sent = self.choose();
+            self.log.push(sent.clone());
+            let Ok(reply) = self.api.post_once(&sent.path, &sent.key, &sent.body).await else {
+                return;
+            };
+            match reply.status {
+                200 | 201 => self.acknowledge(self.log.len() - 1, reply.body),
+                402 => {
+                    self.refused += 1;
+                    self.log.pop();
+                }
+                // The server may say that it does not know, or that it cannot now: ask after the kill.
+                503 | 504 => return,
+                _ => panic!("{sent:?} was answered {reply:?}"),
+            }
+        }
+    }
+
+    /// Repeats what was sent since the last kill: what was acknowledged must be answered the same.
+    pub(super) async fn repeat(&mut self, url: &str, context: &str) {
+        self.api = self.api.at(url);
+        let mut kept = self.log.split_off(self.fresh_from);
+        for sent in kept.drain(..) {
+            let reply = self.api.post_once(&sent.path, &sent.key, &sent.body).await.unwrap();
+            if let Some(first) = &sent.answer {
+                let replayed = reply.header("idempotency-replayed");
+                assert_eq!((&reply.body, replayed), (first, "true"), "{context}: {sent:?}");
+                self.log.push(sent);
+                continue;
+            }
+            match reply.status {
+                200 | 201 => {
+                    self.log.push(sent);
+                    self.acknowledge(self.log.len() - 1, reply.body);
+                }
+                402 => self.refused += 1,
+                _ => panic!("{context}: {sent:?} was answered {reply:?}"),
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, index: usize, answer: Value) {
+        let sent = &mut self.log[index];
+        match sent.effect {
+            Effect::Reserve(units) => {
+                let id = answer["id"].as_str().unwrap();
+                self.open.insert(format!("/api/reservations/{id}"), units);
+            }
+            Effect::Commit(_) | Effect::Release(_) => {
+                let (reservation, _) = sent.path.rsplit_once('/').unwrap();
+                self.open.remove(reservation);
+            }
+            Effect::Consume(_) => {}
+        }
+        sent.answer = Some(answer);
+    }
+
+    fn choose(&mut self) -> Sent {
+        self.sent += 1;
+        let key = format!("client-{}-{}", self.number, self.sent);
+        let units = self.rng.random_range(1..=5);
+        let open = self.open.iter().next().map(|(path, units)| (path.clone(), *units));
+        let (effect, path, body) = match (self.rng.random_range(0..10), open) {
+            (0..3, _) => {
+                let mut body = items("images", units);
+                body["ttl_s"] = json!(86_400);
+                (Effect::Reserve(units), "/api/reservations".to_owned(), body)
+            }
+            (3..5, Some((path, held))) => {
+                (Effect::Commit(held), format!("{path}/commit"), json!({}))
+            }
+            (5..6, Some((path, held))) => {
+                (Effect::Release(held), format!("{path}/release"), json!({}))
+            }
+            _ => {
+                let path = "/api/usage/consume".to_owned();
+                (Effect::Consume(units), path, items("images", units))
+            }
+        };
+        Sent { effect, path, key, body, answer: None }
+    }
+}
