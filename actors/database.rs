@@ -7,6 +7,7 @@
 
 pub mod error;
 
+mod column;
 mod connect;
 mod dialect;
 mod files;
@@ -14,12 +15,19 @@ mod many;
 mod upkeep;
 
 // The families: each is the only place of its tables' SQL.
+pub(crate) mod api_keys;
+pub(crate) mod audit;
 pub(crate) mod chunks;
 pub(crate) mod heads;
 pub mod intents;
 pub(crate) mod journal;
 pub(crate) mod listings;
+pub(crate) mod magic_links;
+pub(crate) mod mail_outbox;
 pub(crate) mod projections;
+pub(crate) mod revocations;
+pub(crate) mod sessions;
+pub(crate) mod users;
 
 #[cfg(test)]
 mod tests;

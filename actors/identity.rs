@@ -3,25 +3,40 @@
 //! Every change and its audit record are one transaction. **Invariant:** no secret is stored that
 //! could be used again (digests alone), and no personal column stands in clear.
 
-#![expect(clippy::unused_async, reason = "the signatures land before what stands behind them")]
-
+mod access_token;
+mod accounts;
+mod api_key;
+mod audit;
+mod credentials;
 mod email;
 mod error;
+mod links;
+mod login;
+mod next_path;
+mod refresh_token;
+mod revocations;
+mod secrets;
+mod sessions;
 mod types;
+mod upkeep;
 
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use tenantry_supervision::spawn::Tasks;
 
+use self::access_token::AccessTokens;
+use self::credentials::Credentials;
 pub use self::email::{EmailAddress, InvalidEmail};
 pub use self::error::IdentityError;
+use self::revocations::Revocations;
 pub use self::types::{
     ClientInfo, Credential, IssuedKey, LinkIssued, LinkRequest, Login, Me, Membership, Principal,
     Proof, Role, Scope, Scopes, SessionSummary, UnknownWord, UserSummary,
 };
 use crate::clock::SharedClock;
-use crate::ids::{SessionId, TenantId};
+use crate::database::{self, Database};
+use crate::mail::Wake;
 use crate::privacy::keys::KeyRing;
 
 /// Whether the server may be generous to the one who tries it out.
@@ -49,12 +64,16 @@ pub struct IdentitySettings {
 /// What identity stands on.
 #[derive(Clone, Debug)]
 pub struct IdentityDeps {
+    /// The database.
+    pub db: Database,
     /// The key ring.
     pub keys: KeyRing,
     /// The time.
     pub clock: SharedClock,
     /// The owner of its tasks.
     pub tasks: Tasks,
+    /// Wakes the relay of mails after a transaction that owes one.
+    pub mail: Wake,
     /// What is configured.
     pub settings: IdentitySettings,
 }
@@ -62,117 +81,41 @@ pub struct IdentityDeps {
 /// The identity plane; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    inner: Arc<IdentityDeps>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    db: Database,
+    keys: KeyRing,
+    clock: SharedClock,
+    mail: Wake,
+    settings: IdentitySettings,
+    tokens: AccessTokens,
+    revocations: Revocations,
+    credentials: Credentials,
 }
 
 impl Identity {
-    /// Starts the identity plane.
+    /// Starts the identity plane and its tasks.
     pub async fn start(deps: IdentityDeps) -> Result<Self, IdentityError> {
-        Ok(Self { inner: Arc::new(deps) })
-    }
-
-    /// Mails a link and a code, and voids the ones before.
-    pub async fn request_link(&self, _request: LinkRequest) -> Result<LinkIssued, IdentityError> {
-        Err(IdentityError::Unavailable)
-    }
-
-    /// Opens a session for whoever shows the mailed token or code, once.
-    pub async fn verify(
-        &self,
-        _proof: Proof,
-        _client: &ClientInfo,
-    ) -> Result<Login, IdentityError> {
-        Err(IdentityError::LinkInvalid)
-    }
-
-    /// Rotates the refresh cookie and issues a new access token.
-    pub async fn refresh(
-        &self,
-        _cookie: &str,
-        _client: &ClientInfo,
-    ) -> Result<Login, IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Ends the session.
-    pub async fn logout(
-        &self,
-        _who: &Principal,
-        _client: &ClientInfo,
-    ) -> Result<(), IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Ends every session of the user.
-    pub async fn logout_all(
-        &self,
-        _who: &Principal,
-        _client: &ClientInfo,
-    ) -> Result<(), IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Lets the session speak for another of the user's tenants; the cookie stays good.
-    pub async fn switch(
-        &self,
-        _who: &Principal,
-        _tenant: TenantId,
-        _client: &ClientInfo,
-    ) -> Result<Login, IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Lists the user's signed-in devices.
-    pub async fn sessions(&self, _who: &Principal) -> Result<Vec<SessionSummary>, IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Signs one of the user's devices out.
-    pub async fn revoke_session(
-        &self,
-        _who: &Principal,
-        _session: SessionId,
-        _client: &ClientInfo,
-    ) -> Result<(), IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Tells who shows this bearer token or API key; the hot path, without the database on a hit.
-    pub async fn authenticate(&self, _bearer: &str) -> Result<Principal, IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Tells whose refresh cookie this is, for pages that only read; nothing rotates.
-    pub async fn page_session(&self, _cookie: &str) -> Result<Principal, IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Tells a signed-in user who he is.
-    pub async fn me(&self, _who: &Principal) -> Result<Me, IdentityError> {
-        Err(IdentityError::Unauthenticated)
-    }
-
-    /// Replaces the tenant's default API key; the old one is dead at once.
-    pub async fn rotate_default_key(
-        &self,
-        _who: &Principal,
-        _client: &ClientInfo,
-    ) -> Result<IssuedKey, IdentityError> {
-        Err(IdentityError::Unauthenticated)
+        let IdentityDeps { db, keys, clock, tasks, mail, settings } = deps;
+        let tokens = AccessTokens::new(&keys, settings.jwt_secret.as_ref(), &settings.public_url)?;
+        let mut reader = db.reader().await?;
+        let latest = database::revocations::last(&mut reader).await?;
+        drop(reader);
+        let (revocations, credentials) = (Revocations::new(latest), Credentials::new());
+        let inner = Inner { db, keys, clock, mail, settings, tokens, revocations, credentials };
+        let inner = Arc::new(inner);
+        upkeep::start(&inner, &tasks);
+        Ok(Self { inner })
     }
 
     /// Returns the public keys of access tokens as a JSON Web Key Set.
     pub fn jwks(&self) -> serde_json::Value {
-        let _ = &self.inner;
-        serde_json::json!({ "keys": [] })
-    }
-
-    /// Makes `count` tenants without members, each with one API key, for programs.
-    pub async fn create_tenants(
-        &self,
-        _name: &str,
-        _count: u32,
-    ) -> Result<Vec<(TenantId, SecretString)>, IdentityError> {
-        Err(IdentityError::Unavailable)
+        self.inner.tokens.jwks()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,11 @@
 
 use std::fmt;
 
+use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
+
+use crate::database::users::UserRow;
+use crate::privacy::keys::{KeyError, KeyRing, Place};
 
 /// Longest address, in bytes (RFC 5321, path without its brackets).
 const MAX_BYTES: usize = 254;
@@ -32,6 +36,15 @@ impl EmailAddress {
         let text = text.to_ascii_lowercase();
         let (local, domain) = text.split_once('@').ok_or(InvalidEmail)?;
         if is_local(local) && is_domain(domain) { Ok(Self(text)) } else { Err(InvalidEmail) }
+    }
+
+    /// Opens the address in a user's row.
+    pub(crate) async fn of_user(keys: &KeyRing, row: &UserRow) -> Result<Self, KeyError> {
+        let id = row.id.to_string();
+        let place = Place { table: "users", column: "email", row: &id };
+        let text = keys.user_cipher(row.id).await?.open_text(place, &row.email_sealed)?;
+        // Only what `parse` gave out was ever sealed there.
+        Self::parse(&Zeroizing::new(text)).map_err(|_| KeyError::Sealed)
     }
 
     /// Returns the address.

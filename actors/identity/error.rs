@@ -1,6 +1,7 @@
 //! Why identity refuses or fails, grouped by what the caller can do.
 
 use super::email::InvalidEmail;
+use crate::database::StoreError;
 use crate::privacy::keys::KeyError;
 
 /// A refusal or failure of the identity plane.
@@ -33,13 +34,25 @@ pub enum IdentityError {
     /// The device is full: nothing was changed.
     #[error("the disk is full")]
     StorageFull,
-    /// The database or the key store does not answer now; try again.
+    /// The database does not answer now; try again.
     #[error("identity is unavailable")]
     Unavailable,
     /// A key cannot be had.
     #[error("a key cannot be used")]
     Key(#[from] KeyError),
-    /// A stored row or a statement is wrong: a bug, or a damaged database.
-    #[error("the identity store is inconsistent: {0}")]
-    Inconsistent(&'static str),
+    /// A stored row or a statement is wrong, or the device failed.
+    #[error("the identity store failed")]
+    Inconsistent(#[source] StoreError),
+}
+
+impl From<StoreError> for IdentityError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DiskFull => Self::StorageFull,
+            // Another node was faster with the same row: the next try finds what it wrote.
+            StoreError::Duplicate | StoreError::Changed { .. } => Self::Unavailable,
+            transient if transient.is_transient() => Self::Unavailable,
+            other => Self::Inconsistent(other),
+        }
+    }
 }

@@ -41,6 +41,7 @@ pub struct KeyRing {
 
 struct Inner {
     digest_key: hmac::Key,
+    refresh_key: hmac::Key,
     system: Cipher,
     master: MasterKey,
     store: KeyStore,
@@ -58,9 +59,10 @@ impl KeyRing {
         let store = KeyStore::open(&folder, &master.derive("wrap/v1"))?;
         let system = Cipher::new(&master.derive("system/v1"), "system")?;
         let digest_key = hmac::Key::new(hmac::HMAC_SHA256, master.derive("digest/v1").as_slice());
+        let refresh_key = hmac::Key::new(hmac::HMAC_SHA256, master.derive("refresh/v1").as_slice());
         let random = SystemRandom::new();
         let tasks = Tasks::new();
-        let inner = Inner { digest_key, system, master, store, random, tasks };
+        let inner = Inner { digest_key, refresh_key, system, master, store, random, tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -108,6 +110,13 @@ impl KeyRing {
         let mut bytes = [0_u8; N];
         rand::SecureRandom::fill(&self.inner.random, &mut bytes).map_err(|_| KeyError::Random)?;
         Ok(bytes)
+    }
+
+    /// Authenticates parts under the key of refresh tokens.
+    pub(crate) fn refresh_mac(&self, parts: &[&[u8]]) -> [u8; KEY_BYTES] {
+        let mut mac = [0_u8; KEY_BYTES];
+        mac.copy_from_slice(keyed(&self.inner.refresh_key, parts).as_ref());
+        mac
     }
 
     async fn cipher_of(&self, subject: String) -> Result<Cipher, KeyError> {
@@ -189,6 +198,9 @@ pub enum KeyError {
     /// A sealed text does not open: altered, moved to another place, or of another key.
     #[error("the sealed text does not open here")]
     Sealed,
+    /// A configured secret is too short to be one.
+    #[error("the secret for signing tokens is shorter than 32 bytes")]
+    WeakSecret,
     /// The system's source of randomness failed.
     #[error("no randomness is available")]
     Random,

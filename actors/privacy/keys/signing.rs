@@ -47,6 +47,12 @@ impl SigningKey {
     pub fn public(&self) -> PublicKey {
         PublicKey { kid: self.kid.clone(), bytes: self.pair.public_key().as_ref().to_vec() }
     }
+
+    /// Returns the private key as PKCS#8, the form that token libraries take.
+    pub(crate) fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let document = self.pair.to_pkcs8v1().map_err(|_| KeyError::Random)?;
+        Ok(Zeroizing::new(document.as_ref().to_vec()))
+    }
 }
 
 impl PublicKey {
