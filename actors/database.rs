@@ -261,6 +261,26 @@ impl Database {
     }
 }
 
+/// Changes by hand, as somebody with access to the files could make them.
+#[cfg(test)]
+impl Database {
+    pub(crate) async fn tamper(&self, sql: &str) {
+        let mut tx = self.system_tx().await.expect("a transaction begins");
+        Self::tamper_with(&mut tx, sql).await;
+        tx.commit().await.expect("it commits");
+    }
+
+    pub(crate) async fn tamper_journal(&self, sql: &str) {
+        let mut writer = self.journal_writer().await.expect("the journal opens");
+        Self::tamper_with(&mut writer, sql).await;
+    }
+
+    async fn tamper_with(session: &mut impl Session, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(session.connection()).await.expect("the statement runs");
+    }
+}
+
 /// What a query function runs on; implemented by the transactions and the reader.
 pub trait Session: Send {
     /// The connection, for the query functions of a family alone.

@@ -8,6 +8,7 @@ pub mod entry;
 
 pub(crate) mod changes;
 mod commit;
+mod export;
 mod heads;
 mod incarnation;
 mod listings;
@@ -22,6 +23,9 @@ mod start;
 mod tail;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,7 +45,8 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::database::{Database, StoreError};
 use crate::ids::TenantId;
 
-pub use self::heads::{HeadSigner, head_message};
+pub use self::export::{ExportError, export};
+pub use self::heads::head_message;
 pub use self::incarnation::Incarnation;
 pub use crate::database::listings::{ListedJob, UsedOnDay};
 
@@ -49,6 +54,7 @@ pub use self::recover::{Recovered, Snapshot};
 pub use self::room::{Overloaded, Room};
 pub use self::row::RowHash;
 pub use self::start::JournalSettings;
+pub use self::verify::{Fault, VerifyReport, Wrong, verify};
 
 /// Activations that may wait for the committer at once.
 const MAX_ACTIVATIONS: usize = 1024;

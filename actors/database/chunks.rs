@@ -34,7 +34,6 @@ pub(crate) struct StoredSnapshot {
 }
 
 /// A run of one tenant's lines, with its place for paging.
-#[expect(dead_code, reason = "read by `ledger verify`, which follows")]
 #[derive(Debug, Clone)]
 pub(crate) struct StoredChunk {
     pub(crate) tenant: String,
@@ -112,7 +111,6 @@ pub(crate) async fn holding(
 }
 
 /// Reads the runs of all tenants, page by page.
-#[expect(dead_code, reason = "read by `ledger verify`, which follows")]
 pub(crate) async fn page(
     session: &mut impl Session,
     after: (&str, i64),

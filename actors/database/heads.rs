@@ -23,7 +23,7 @@ pub(crate) struct StoredHead {
     pub signed_at: i64,
     /// Which key signed it.
     pub key_id: String,
-    /// The signature in hexadecimal digits.
+    /// The signature in base64url.
     pub signature: String,
 }
 
@@ -42,7 +42,6 @@ pub(crate) async fn add(tx: &mut SystemTx, head: &StoredHead) -> Result<(), Stor
 }
 
 /// Reads the signed positions of a shard in order.
-#[expect(dead_code, reason = "read by `ledger verify`, which follows")]
 pub(crate) async fn of_shard(
     session: &mut impl Session,
     shard: u16,

@@ -120,7 +120,7 @@ fn read(row: &AnyRow) -> Result<Row, StoreError> {
     let hash: &str = row.try_get(5)?;
     let hash = RowHash::parse(hash).ok_or_else(|| StoreError::Corrupt {
         table: "journal",
-        id: format!("({shard}, {seq})"),
+        id: format!("{shard}/{seq}"),
         column: "hash",
     })?;
     let body = Arc::new(row.try_get(4)?);

@@ -98,7 +98,6 @@ pub(crate) async fn usage(
 }
 
 /// Reads the usage of all tenants, page by page.
-#[expect(dead_code, reason = "read by `ledger verify`, which follows")]
 pub(crate) async fn usage_page(
     session: &mut impl Session,
     after: (&str, &str, i64),

@@ -1,10 +1,8 @@
 //! Signs the end of the log, so that a tail that was cut off leaves its signature behind.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use tenantry_supervision::{Tasks, spawn};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -13,16 +11,7 @@ use super::commit::{Head, chain_of};
 use crate::clock::{SharedClock, Timestamp};
 use crate::database::heads::{self, StoredHead};
 use crate::database::{Database, StoreError};
-
-/// Signs with the system's Ed25519 key.
-pub trait HeadSigner: Send + Sync + fmt::Debug {
-    /// Names the key among those that are published.
-    fn key_id(&self) -> String;
-    /// Signs a message.
-    fn sign(&self, message: &[u8]) -> Vec<u8>;
-    /// Verifies a signature of any key that is published.
-    fn verify(&self, key_id: &str, message: &[u8], signature: &[u8]) -> bool;
-}
+use crate::privacy::keys::SigningKey;
 
 /// What is signed: `tenantry head v1\n<shard> <seq> <row hash> <time>\n`.
 pub fn head_message(shard: i64, seq: i64, hash: &str, at: Timestamp) -> String {
@@ -35,7 +24,7 @@ pub(super) struct Signing {
     database: Database,
     clock: SharedClock,
     heads: watch::Receiver<Vec<Head>>,
-    signer: Option<Arc<dyn HeadSigner>>,
+    signer: Option<Arc<SigningKey>>,
 }
 
 impl Signing {
@@ -43,7 +32,7 @@ impl Signing {
         database: &Database,
         clock: &SharedClock,
         heads: watch::Receiver<Vec<Head>>,
-        signer: Option<Arc<dyn HeadSigner>>,
+        signer: Option<Arc<SigningKey>>,
     ) -> Self {
         Self { database: database.clone(), clock: Arc::clone(clock), heads, signer }
     }
@@ -78,7 +67,7 @@ impl Signing {
         for (shard, head) in (0_i64..).zip(heads).filter(|(_, head)| !head.is_lost) {
             let hash = head.hash.to_string();
             let message = head_message(shard, head.seq, &hash, signed_at);
-            let signature = HEXLOWER.encode(&signer.sign(message.as_bytes()));
+            let signature = signer.sign(message.as_bytes());
             // In the log as well: who keeps logs elsewhere has a witness outside this machine.
             tracing::info!(shard, seq = head.seq, hash, "the journal's end is signed");
             let head = StoredHead {
@@ -86,7 +75,7 @@ impl Signing {
                 seq: head.seq,
                 hash,
                 signed_at: signed_at.as_micros(),
-                key_id: signer.key_id(),
+                key_id: signer.kid().to_owned(),
                 signature,
             };
             heads::add(&mut tx, &head).await?;

@@ -16,10 +16,18 @@ struct Legible {
     seq: Option<u64>,
 }
 
+impl Line {
+    /// A stored entry as the projector wants it.
+    pub(super) fn of(entry: Entry, text: &str) -> Self {
+        let Entry { tenant, seq, at, hash, idem, body, .. } = entry;
+        Self { tenant, seq, at, hash, idem, body, text: text.to_owned() }
+    }
+}
+
 /// One stored line.
 #[derive(Debug)]
 pub(super) enum Read {
-    Entry(Line),
+    Entry(Box<Entry>),
     /// The journal's own line: it belongs to no tenant.
     Control,
     Unreadable(Unreadable),
@@ -28,11 +36,7 @@ pub(super) enum Read {
 /// Reads one line of a row.
 pub(super) fn line(text: &str) -> Read {
     match Entry::parse(text) {
-        Ok(entry) => {
-            let Entry { tenant, seq, at, hash, idem, body, .. } = entry;
-            let text = text.to_owned();
-            Read::Entry(Line { tenant, seq, at, hash, idem, body, text })
-        }
+        Ok(entry) => Read::Entry(Box::new(entry)),
         Err(error) => {
             let legible = serde_json::from_str::<Legible>(text).ok();
             match legible {
@@ -54,7 +58,7 @@ pub(super) fn committed_row(row: &Row) -> CommittedRow {
     let (mut lines, mut unreadable) = (Vec::new(), Vec::new());
     for text in row.body.lines() {
         match line(text) {
-            Read::Entry(line) => lines.push(line),
+            Read::Entry(entry) => lines.push(Line::of(*entry, text)),
             Read::Control => {}
             Read::Unreadable(found) => unreadable.push(found),
         }

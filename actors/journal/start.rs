@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Committer, Head, Parts};
-use super::heads::{HeadSigner, Signing};
+use super::heads::Signing;
 use super::projector::Projector;
 use super::quarantine::Quarantine;
 use super::room::{Admission, MAX_QUEUED};
@@ -19,6 +19,7 @@ use super::tail::Tail;
 use super::{Inner, Journal, JournalError, MAX_ACTIVATIONS};
 use crate::clock::SharedClock;
 use crate::database::{Database, Fatal, FatalHook, JournalWriter, journal as rows, projections};
+use crate::privacy::keys::SigningKey;
 
 /// How often the end of the log is signed while it grows.
 const SIGN_EVERY: Duration = Duration::from_hours(1);
@@ -29,7 +30,7 @@ const CATCH_UP_ROWS: i64 = 64;
 #[derive(Debug, Clone)]
 pub struct JournalSettings {
     /// Signs the end of the log; without one no head is signed.
-    pub signer: Option<Arc<dyn HeadSigner>>,
+    pub signer: Option<Arc<SigningKey>>,
     /// How often it does.
     pub sign_every: Duration,
 }

@@ -1,0 +1,153 @@
+use super::*;
+
+/// Fills a log, changes it by hand, and says what the check finds.
+async fn found(tamper_journal: &[&str], tamper_main: &[&str]) -> String {
+    let folder = TempDir::new().unwrap();
+    let mut scribe = Scribe::default();
+    let server = Server::start(&folder).await;
+    server.fill(&mut scribe, 2, 3).await;
+    assert_eq!(server.verify().await.fault, None);
+    for sql in tamper_journal {
+        server.database.tamper_journal(sql).await;
+    }
+    for sql in tamper_main {
+        server.database.tamper(sql).await;
+    }
+
+    let fault = server.verify().await.fault.expect("the change is found");
+
+    server.tasks.drain(Duration::ZERO).await;
+    fault.to_string()
+}
+
+// The log's rows: 1 is the epoch, 2 to 4 are entries 1 to 3 of the first tenant, 5 to 7 of the second.
+
+#[tokio::test]
+async fn an_untouched_log_is_whole() {
+    let folder = TempDir::new().unwrap();
+    let mut scribe = Scribe::default();
+    let server = Server::start(&folder).await;
+    server.fill(&mut scribe, 2, 3).await;
+    server.stop().await;
+    let server = Server::start(&folder).await;
+
+    let report = server.verify().await;
+
+    let expected = VerifyReport { rows: 8, entries: 6, tenants: 2, signatures: 1, fault: None };
+    assert_eq!(VerifyReport { signatures: report.signatures.min(1), ..report }, expected);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_flipped_byte_names_the_entry() {
+    let sql = "UPDATE journal SET body = replace(body, 'key_x', 'key_y') WHERE seq = 3";
+    let fault = found(&[sql], &[]).await;
+
+    let (first, _) = (tenant(1), tenant(2));
+    assert!(fault.starts_with(&format!("shard 0, row 3: {first}, entry 2: ")), "{fault}");
+    assert!(fault.contains("was changed"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_flipped_byte_outside_of_the_lines_names_the_row() {
+    for sql in [
+        "UPDATE journal SET epoch = epoch + 1 WHERE seq = 3",
+        "UPDATE journal SET batch_id = batch_id || 'x' WHERE seq = 3",
+        "UPDATE journal SET body = body || ' ' WHERE seq = 3",
+        "UPDATE journal SET hash = replace(hash, substr(hash, 1, 1), 'z') WHERE seq = 3",
+        "UPDATE journal SET hash = (SELECT hash FROM journal WHERE seq = 2) WHERE seq = 3",
+    ] {
+        let fault = found(&[sql], &[]).await;
+        assert!(fault.starts_with("shard 0, row 3: "), "{sql}: {fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_row_is_missed() {
+    let fault = found(&["DELETE FROM journal WHERE seq = 3"], &[]).await;
+
+    assert_eq!(fault, "shard 0, row 3: the row is missing");
+}
+
+#[tokio::test]
+async fn a_removed_row_is_missed_when_the_others_close_up() {
+    let remove = "DELETE FROM journal WHERE seq = 3";
+    let close = "UPDATE journal SET seq = seq - 1 WHERE seq > 3";
+    let fault = found(&[remove, close], &[]).await;
+
+    assert!(fault.starts_with(&format!("shard 0, row 3: {}, entry 3: ", tenant(1))), "{fault}");
+    assert!(fault.ends_with("entry 2 is missing, and 3 is there"), "{fault}");
+}
+
+#[tokio::test]
+async fn swapped_rows_are_named() {
+    let swap = |low: i64, high: i64| {
+        [
+            format!("UPDATE journal SET seq = -1 WHERE seq = {low}"),
+            format!("UPDATE journal SET seq = {low} WHERE seq = {high}"),
+            format!("UPDATE journal SET seq = {high} WHERE seq = -1"),
+        ]
+    };
+    // Two entries of one tenant, then two of different tenants.
+    let same = swap(2, 3);
+    let fault = found(&same.each_ref().map(String::as_str), &[]).await;
+    assert!(fault.starts_with(&format!("shard 0, row 2: {}, entry 2: ", tenant(1))), "{fault}");
+    let other = swap(4, 5);
+    let fault = found(&other.each_ref().map(String::as_str), &[]).await;
+    assert!(fault.starts_with("shard 0, row 4: "), "{fault}");
+}
+
+#[tokio::test]
+async fn a_cut_tail_is_missed() {
+    let fault = found(&["DELETE FROM journal WHERE seq > 5"], &[]).await;
+
+    assert_eq!(fault, "shard 0, row 6: the log ends here, but row 7 was signed or projected");
+}
+
+#[tokio::test]
+async fn a_forged_signature_is_named() {
+    let sql = "UPDATE journal_heads SET signed_at = signed_at + 1";
+    let fault = found(&[], &[sql]).await;
+
+    assert!(fault.ends_with("the signature of this position is forged"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_projection_that_differs_is_named() {
+    let lost = found(&[], &["DELETE FROM chunks WHERE first_seq = 1"]).await;
+    let changed = found(&[], &["UPDATE chunks SET body = replace(body, 'key_x', 'key_y')"]).await;
+    let invented = found(
+        &[],
+        &["INSERT INTO usage_days (tenant_id, meter, day_at, amount) VALUES ('t', 'm', 0, 5)"],
+    )
+    .await;
+
+    assert!(lost.contains("chunks differs from the log"), "{lost}");
+    assert!(changed.contains("entry 1 was changed"), "{changed}");
+    assert!(invented.contains("usage_days differs from the log"), "{invented}");
+}
+
+#[tokio::test]
+async fn a_month_is_exported_as_it_was_committed() {
+    let folder = TempDir::new().unwrap();
+    let mut scribe = Scribe::default();
+    let server = Server::start(&folder).await;
+    server.fill(&mut scribe, 2, 2).await;
+    let mut lines = Vec::new();
+    let sink = |line: &str| {
+        lines.push(line.to_owned());
+        Ok(())
+    };
+
+    let all = export(&server.database, "1970-01", None, |_| Ok(())).await.unwrap();
+    let one = export(&server.database, "1970-01", Some(tenant(2)), sink).await.unwrap();
+    let none = export(&server.database, "1970-02", None, |_| Ok(())).await.unwrap();
+    let wrong = export(&server.database, "1970", None, |_| Ok(())).await.unwrap_err();
+
+    assert_eq!((all, one, none), (4, 2, 0));
+    let head =
+        entry::verify_chain(tenant(2), entry::Head::GENESIS, lines.iter().map(String::as_str));
+    assert_eq!(head.unwrap().seq, 2);
+    assert_eq!(wrong.to_string(), "`1970` is not a month; write it as `2026-11`");
+    server.stop().await;
+}
