@@ -18,6 +18,7 @@ use tenantry_supervision::breaker::{Breaker, BreakerSettings};
 use tenantry_supervision::spawn::{Tasks, spawn};
 use tokio::sync::Notify;
 
+pub(crate) use self::message::UsageFacts;
 use self::relay::Relay;
 pub(crate) use self::secret::LoginSecret;
 #[cfg(test)]

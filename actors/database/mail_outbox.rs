@@ -1,17 +1,27 @@
 //! Rows of mails that are owed.
 
-use sqlx::Row as _;
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
 
+use super::many::{Many, Value};
 use super::{Session, StoreError, column, ensure_rows};
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
+use crate::journal::changes::Changes;
 
 const OUTBOX: &str = "mail_outbox";
+/// How long an alert is tried: after a day it is no news.
+const ALERT_S: u64 = 24 * 60 * 60;
 
 const INSERT: &str = "INSERT INTO mail_outbox (id, kind, tenant_id, facts, secret_sealed, state, \
      attempts, due_at, created_at, expires_at) \
      VALUES ($1, $2, $3, $4, $5, 'pending', 0, $6, $6, $7) ON CONFLICT (id) DO NOTHING";
+static INSERT_ALERTS: Many = Many::new(
+    "INSERT INTO mail_outbox (id, kind, tenant_id, facts, state, attempts, due_at, created_at, \
+     expires_at) VALUES",
+    9,
+    "ON CONFLICT (id) DO NOTHING",
+);
 const CLAIM: &str = "UPDATE mail_outbox SET attempts = attempts + 1, due_at = $2 \
      WHERE id IN (SELECT id FROM mail_outbox WHERE state = 'pending' AND due_at <= $1 \
          ORDER BY due_at LIMIT $3) AND state = 'pending' AND due_at <= $1 \
@@ -68,6 +78,40 @@ pub(crate) async fn insert(
         .bind(mail.at.as_micros())
         .bind(mail.expires_at.as_micros());
     query.execute(session.connection()).await?;
+    Ok(())
+}
+
+/// Inserts the alerts that projected lines owe; projecting a line again owes nothing more.
+pub(super) async fn insert_alerts(
+    connection: &mut AnyConnection,
+    names: &[String],
+    changes: &[&Changes],
+) -> Result<(), StoreError> {
+    for (tenant, change) in names.iter().zip(changes) {
+        for alert in &change.alerts {
+            let id = format!("threshold-{tenant}-{}", alert.seq);
+            let facts = serde_json::to_string(&alert.facts).map_err(|_| StoreError::Corrupt {
+                table: OUTBOX,
+                id: id.clone(),
+                column: "facts",
+            })?;
+            let (at, until) = (alert.at.as_micros(), alert.at.plus_s(ALERT_S).as_micros());
+            let kind = Value::from("usage_threshold");
+            let (pending, number) = ("pending".into(), Value::from);
+            let values = [
+                (&id).into(),
+                kind,
+                tenant.into(),
+                (&facts).into(),
+                pending,
+                number(0_i64),
+                number(at),
+                number(at),
+                number(until),
+            ];
+            INSERT_ALERTS.run(connection, &values).await?;
+        }
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use sqlx::{Acquire, Row};
 
 use super::many::{Many, Value};
-use super::{Session, StoreError, SystemTx};
+use super::{Session, StoreError, SystemTx, mail_outbox};
 use crate::ids::TenantId;
 use crate::journal::changes::Changes;
 
@@ -100,7 +100,8 @@ async fn apply_to(
     }
     ADD_USAGE.run(connection, &values).await?;
     apply_jobs(connection, &names, changes).await?;
-    apply_wakeups(connection, &names, changes).await
+    apply_wakeups(connection, &names, changes).await?;
+    mail_outbox::insert_alerts(connection, &names, changes).await
 }
 
 async fn apply_jobs(

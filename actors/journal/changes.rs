@@ -6,11 +6,14 @@ use super::Line;
 use super::entry::EntryBody;
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
+use crate::mail::UsageFacts;
 use crate::tenant::quota::{Charge, Fact};
 use crate::tenant::steps::{JobFact, JobState};
 
 /// Microseconds of a day.
 const DAY_MICROS: i64 = 86_400_000_000;
+/// From which threshold on the owners get a mail: half of a limit is nothing to act on.
+const MAIL_FROM_PERCENT: u8 = 80;
 
 /// A run of lines in order, one a text line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,14 @@ pub(crate) struct JobRow {
     pub(crate) updated_at: i64,
 }
 
+/// A mail that is owed because a threshold was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alert {
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) facts: UsageFacts,
+}
+
 /// Everything that some lines of one tenant change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Changes {
@@ -47,6 +58,7 @@ pub(crate) struct Changes {
     pub(crate) jobs: BTreeMap<String, Option<JobRow>>,
     /// By subject; none means that there is nothing to wake for any more.
     pub(crate) wakeups: BTreeMap<String, Option<i64>>,
+    pub(crate) alerts: Vec<Alert>,
 }
 
 /// Why a line changes nothing in the projections.
@@ -70,6 +82,7 @@ impl Changes {
             usage: BTreeMap::new(),
             jobs: BTreeMap::new(),
             wakeups: BTreeMap::new(),
+            alerts: Vec::new(),
         }
     }
 
@@ -91,6 +104,7 @@ impl Changes {
             let used_at = line.at.as_micros();
             self.keys.insert(digest.clone(), UsedKey { seq: line.seq, used_at });
         }
+        self.alerts.extend(alert(line));
         match &line.body {
             EntryBody::Usage(fact) => self.add_usage_fact(fact, line.at),
             EntryBody::Job(fact) => self.add_job_fact(fact, line.at),
@@ -179,6 +193,18 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// Returns the mail that a line owes.
+fn alert(line: &Line) -> Option<Alert> {
+    let EntryBody::Usage(Fact::ThresholdReached { meter, percent, used, limit, .. }) = &line.body
+    else {
+        return None;
+    };
+    let (percent, used, limit) = (*percent, *used, *limit);
+    let facts = UsageFacts { meter: meter.as_str().to_owned(), percent, used, limit };
+    let alert = Alert { seq: line.seq, at: line.at, facts };
+    (percent >= MAIL_FROM_PERCENT).then_some(alert)
 }
 
 /// Whether units came or went: a level's day is the change of its level.

@@ -6,7 +6,7 @@ use askama::Template;
 use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::MailError;
 use crate::clock::Timestamp;
@@ -26,13 +26,13 @@ pub(super) struct Content {
     html: String,
 }
 
-/// What a mail about usage tells; written by the projector.
-#[derive(Debug, Deserialize)]
-pub(super) struct UsageFacts {
-    meter: String,
-    percent: u64,
-    used: u64,
-    limit: u64,
+/// What a mail about usage tells; the projector writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UsageFacts {
+    pub(crate) meter: String,
+    pub(crate) percent: u8,
+    pub(crate) used: u64,
+    pub(crate) limit: u64,
 }
 
 #[derive(Template)]
@@ -55,7 +55,7 @@ struct LoginHtml<'a> {
 #[template(path = "usage_threshold.txt")]
 struct UsageText<'a> {
     meter: &'a str,
-    percent: u64,
+    percent: u8,
     used: u64,
     limit: u64,
     usage_url: &'a str,
@@ -65,7 +65,7 @@ struct UsageText<'a> {
 #[template(path = "usage_threshold.html")]
 struct UsageHtml<'a> {
     meter: &'a str,
-    percent: u64,
+    percent: u8,
     used: u64,
     limit: u64,
     usage_url: &'a str,

@@ -11,12 +11,14 @@ use tenantry_supervision::breaker::BreakerState;
 use self::sink::{Behaviour, Sink};
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::database::mail_outbox::NewMail;
-use crate::database::{DatabaseSettings, FatalHook, mail_outbox};
+use crate::database::{DatabaseSettings, FatalHook, mail_outbox, projections};
 use crate::identity::{
     ClientInfo, Identity, IdentityDeps, IdentitySettings, LinkRequest, Mode, Proof,
 };
 use crate::ids::{RequestId, TenantId};
+use crate::journal::Line;
+use crate::journal::changes::Changes;
+use crate::journal::entry::{Author, EntryBody, EntryHash, Place};
 
 const ADA: &str = "ada@example.test";
 /// How long a test waits for something that takes milliseconds.
@@ -85,22 +87,24 @@ impl Fixture {
         self.identity.request_link(request).await.unwrap().magic_link.unwrap()
     }
 
-    /// Inserts a mail about usage.
-    async fn alert(&self, id: &str, tenant: TenantId) {
-        let now = SystemClock.now();
-        let facts = r#"{"meter":"images","percent":80,"used":400,"limit":500}"#;
-        let mail = NewMail {
-            id,
-            kind: "usage_threshold",
-            tenant: Some(tenant),
-            facts: Some(facts),
-            secret_sealed: None,
-            at: now,
-            expires_at: now.plus_s(86_400),
-        };
+    /// Projects a line that says that a threshold was reached.
+    async fn project(&self, tenant: TenantId, percent: u8) {
+        let body = serde_json::json!({
+            "kind": "threshold_reached",
+            "meter": "images",
+            "percent": percent,
+            "used": 5 * u64::from(percent),
+            "limit": 500,
+            "period": "2026-11",
+        });
+        let body = EntryBody::Usage(serde_json::from_value(body).unwrap());
+        let (seq, at, prev) = (u64::from(percent), SystemClock.now(), EntryHash::GENESIS);
+        let author = Author { by: "system", req: None, idem: None, fp: None };
+        let line = Line::seal(body, &Place { tenant, seq, at, prev }, &author);
+        let mut changes = Changes::new(tenant);
+        changes.add(&line).unwrap();
         let mut tx = self.db.system_tx().await.unwrap();
-        mail_outbox::insert(&mut tx, &mail).await.unwrap();
-        mail_outbox::insert(&mut tx, &mail).await.unwrap();
+        projections::apply(&mut tx, &[&changes]).await.unwrap();
         tx.commit().await.unwrap();
         self.wake.notify();
     }
@@ -233,7 +237,7 @@ async fn a_refused_mail_is_dead_at_once_and_hinders_no_other() {
 }
 
 #[tokio::test]
-async fn an_alert_goes_to_the_owners_once() {
+async fn an_alert_of_much_usage_goes_to_the_owners_once_however_often_it_is_projected() {
     let world = Fixture::start(Behaviour::Healthy).await;
     let link = world.request(ADA).await;
     let (_, token) = link.expose_secret().split_once("#token=").unwrap();
@@ -243,10 +247,10 @@ async fn an_alert_goes_to_the_owners_once() {
     let login = world.identity.verify(proof, &client).await.unwrap();
     world.settled().await;
 
-    world.alert("threshold-1", login.tenant.id).await;
-    world.settled().await;
-    world.alert("threshold-1", login.tenant.id).await;
-    world.settled().await;
+    for percent in [50, 80, 80] {
+        world.project(login.tenant.id, percent).await;
+        world.settled().await;
+    }
 
     let mails = world.sink.mails();
     assert_eq!(mails.len(), 2);
@@ -262,7 +266,7 @@ async fn an_alert_for_a_tenant_without_members_is_dropped() {
     let world = Fixture::start(Behaviour::Healthy).await;
     let (tenant, _) = world.identity.create_tenants("program", 1).await.unwrap().remove(0);
 
-    world.alert("threshold-1", tenant).await;
+    world.project(tenant, 100).await;
 
     let ends = world.settled().await;
     assert_eq!(ends[0].0, "dead");
