@@ -11,7 +11,7 @@ use crate::ids::{EventId, TenantId};
 pub struct IntentRow {
     /// The tenant that it is for.
     pub tenant: TenantId,
-    /// Its id; ids sort by time, so a tenant's intents are delivered in order.
+    /// Its id, and its idempotency key.
     pub id: EventId,
     /// What is wanted, as JSON.
     pub body: String,
@@ -19,11 +19,16 @@ pub struct IntentRow {
     pub attempts: i64,
 }
 
-/// Adds a row, due at once.
+/// Adds a row, due at once. Its `created_at` is later than that of every row of its tenant, so
+/// that two of the same moment keep their order.
 pub async fn insert(tx: &mut SystemTx, row: &IntentRow, now: Timestamp) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO intents (tenant_id, intent_id, body, created_at, due_at, attempts)
-         VALUES ($1, $2, $3, $4, $4, 0)",
+         SELECT $1, $2, $3,
+             CASE WHEN COALESCE(MAX(created_at), 0) >= $4 THEN MAX(created_at) + 1 ELSE $4 END,
+             $4, 0
+         FROM intents
+         WHERE tenant_id = $1",
     )
     .bind(row.tenant.to_string())
     .bind(row.id.to_string())
@@ -48,8 +53,8 @@ pub async fn due(
          WHERE i.due_at <= $1
            AND NOT EXISTS (
                SELECT 1 FROM intents o
-               WHERE o.tenant_id = i.tenant_id AND o.intent_id < i.intent_id)
-         ORDER BY i.due_at, i.intent_id
+               WHERE o.tenant_id = i.tenant_id AND o.created_at < i.created_at)
+         ORDER BY i.created_at, i.intent_id
          LIMIT $2",
     )
     .bind(now.as_micros())
