@@ -10,8 +10,6 @@
 //! **Invariant:** nothing is served before the projections have caught up, and at the end nothing
 //! that was answered is only in memory. Killing the process at any point of either loses nothing.
 
-mod signer;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,7 +18,6 @@ use std::time::Duration;
 use tenantry_supervision::health::{Importance, Registry, Status};
 use tenantry_supervision::{Breaker, Deadline, Shutdown, Tasks};
 
-use self::signer::Ed25519Signer;
 use crate::clock::SharedClock;
 use crate::database::{Database, DatabaseError, DatabaseSettings, FatalHook};
 use crate::identity::{Identity, IdentityDeps, IdentityError, IdentitySettings};
@@ -40,6 +37,11 @@ const TENANTS_SHARE: Duration = Duration::from_secs(6);
 const JOURNAL_SHARE: Duration = Duration::from_secs(5);
 const TASKS_SHARE: Duration = Duration::from_secs(3);
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
+
+/// Which key of the ring signs the journal's end; a rotation counts the generation up.
+pub const HEADS_PURPOSE: &str = "journal";
+/// The generation in use.
+pub const HEADS_GENERATION: u32 = 1;
 
 /// What is configured.
 #[derive(Clone, Debug)]
@@ -155,7 +157,7 @@ impl House {
         // First the lock on the folder: nothing of another process is touched.
         let database = Database::open(&database, &tasks).await?;
         let keys = KeyRing::open(&settings.data_dir)?;
-        let signer: Arc<dyn crate::journal::HeadSigner> = Arc::new(Ed25519Signer::new(&keys)?);
+        let signer = Arc::new(keys.signing_key(HEADS_PURPOSE, HEADS_GENERATION)?);
         let journal = JournalSettings { signer: Some(signer), ..JournalSettings::default() };
         let journal = Journal::start(&database, Arc::clone(&clock), &tasks, journal).await?;
         let storage = Storage::open(&settings.storage).await?;
