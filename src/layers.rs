@@ -31,9 +31,9 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::auth::Gatekeeper;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Occurrence, Problem, ProblemKind};
 use crate::server::Peer;
-use observe::Observer;
+use observe::{Observed, Observer};
 
 pub use address::client_address;
 pub use observe::{ACTIVE_REQUESTS, REQUEST_SECONDS};
@@ -56,8 +56,8 @@ pub struct FrontSettings {
     pub in_flight_max: u32,
     /// Proxies whose word about a client's address is taken.
     pub trusted_proxies: Vec<IpAddr>,
-    /// Whether clients reach us over https.
-    pub is_https: bool,
+    /// What this site's addresses begin with.
+    pub public_url: String,
 }
 
 /// What all requests share on their way.
@@ -92,23 +92,31 @@ impl Front {
         let method = request.method().clone();
         request.extensions_mut().insert(ids.clone());
 
-        let work = self.work(request, inner).instrument(observed.span.clone());
+        let work = self.work(request, inner, &observed).instrument(observed.span.clone());
         let mut response = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem.into_response(),
             Err(_) => Problem::internal("a handler panicked").into_response(),
         };
 
-        finish(&mut response, &ids, &path, &method);
+        let public_url = self.settings.public_url.as_str();
+        let at = Occurrence { public_url, request_id: ids.text(), path: &path };
+        finish(&mut response, at, &method);
         let is_page = is_html(&response) || path.starts_with("/assets/");
-        headers::secure(response.headers_mut(), is_page, self.settings.is_https);
+        let is_https = public_url.starts_with("https://");
+        headers::secure(response.headers_mut(), is_page, is_https);
         response.headers_mut().insert(X_REQUEST_ID, ids.shown.clone());
         self.observer.end(&observed, &response);
         response
     }
 
     /// Admission, deadline and credentials, then the route itself.
-    async fn work<S>(&self, mut request: Request, mut inner: S) -> Result<Response, Problem>
+    async fn work<S>(
+        &self,
+        mut request: Request,
+        mut inner: S,
+        observed: &Observed,
+    ) -> Result<Response, Problem>
     where
         S: Service<Request, Response = Response, Error = Infallible>,
     {
@@ -123,7 +131,10 @@ impl Front {
         request.extensions_mut().insert(ClientAddress(address));
 
         let served = async {
-            let admitted = self.gatekeeper.admit(&request, address)?;
+            let admitted = self.gatekeeper.admit(&mut request, address).await?;
+            if let Some(principal) = &admitted.principal {
+                observed.belongs_to(principal);
+            }
             let mut response = inner.call(request).await.unwrap_or_else(|never| match never {});
             if let Some(charge) = &admitted.charge {
                 charge.write(response.headers_mut());
@@ -156,7 +167,7 @@ fn is_html(response: &Response) -> bool {
 }
 
 /// Gives every error its document.
-fn finish(response: &mut Response, ids: &RequestIds, path: &str, method: &Method) {
+fn finish(response: &mut Response, at: Occurrence<'_>, method: &Method) {
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error()) || is_html(response) {
         return;
@@ -165,7 +176,7 @@ fn finish(response: &mut Response, ids: &RequestIds, path: &str, method: &Method
     let Some(problem) = problem.or_else(|| Problem::of_bare(response).map(Arc::new)) else {
         return;
     };
-    problem.write(response, ids.text(), path);
+    problem.write(response, at);
     response.extensions_mut().insert(problem);
     if method == Method::HEAD {
         *response.body_mut() = Body::empty();

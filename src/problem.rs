@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::{Map, Value, json};
 
@@ -20,8 +20,21 @@ pub use kind::ProblemKind;
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Where the kinds are explained; the kind's code is appended.
-pub const TYPE_BASE: &str = "https://docs.tenantry.dev/problems#";
+/// The page of this site that explains the kinds; the kind's code is appended.
+pub const TYPE_PATH: &str = "/problems#";
+/// Members whose paths become addresses of this site.
+const ADDRESSES: [&str; 1] = ["upgrade_url"];
+
+/// Where a problem met its request.
+#[derive(Clone, Copy, Debug)]
+pub struct Occurrence<'a> {
+    /// What this site's addresses begin with.
+    pub public_url: &'a str,
+    /// The request's id, as its client was told.
+    pub request_id: &'a str,
+    /// The request's path.
+    pub path: &'a str,
+}
 
 /// What went wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +153,11 @@ impl Problem {
     }
 
     /// The document.
-    pub fn document(&self, request_id: &str, path: &str) -> Value {
+    pub fn document(&self, at: Occurrence<'_>) -> Value {
+        let Occurrence { public_url, request_id, path } = at;
         let mut object = Map::new();
         let mut set = |name: &str, value: Value| object.insert(name.to_owned(), value);
-        set("type", format!("{TYPE_BASE}{}", self.kind.code()).into());
+        set("type", format!("{public_url}{TYPE_PATH}{}", self.kind.code()).into());
         set("title", self.kind.title().into());
         set("status", self.kind.status().as_u16().into());
         set("detail", self.detail.as_ref().into());
@@ -158,14 +172,19 @@ impl Problem {
             set("errors", errors.collect());
         }
         for (name, value) in &self.members {
-            set(name, value.clone());
+            match value.as_str() {
+                Some(path) if ADDRESSES.contains(&name.as_str()) => {
+                    set(name, format!("{public_url}{path}").into());
+                }
+                _ => set(name, value.clone()),
+            }
         }
         Value::Object(object)
     }
 
     /// Writes the document into an answer that carries this problem.
-    pub fn write(&self, response: &mut Response, request_id: &str, path: &str) {
-        let body = serde_json::to_vec(&self.document(request_id, path)).unwrap_or_default();
+    pub fn write(&self, response: &mut Response, at: Occurrence<'_>) {
+        let body = serde_json::to_vec(&self.document(at)).unwrap_or_default();
         *response.body_mut() = body.into();
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
@@ -187,14 +206,7 @@ impl Problem {
             status if status.is_server_error() => ProblemKind::Internal,
             _ => return None,
         };
-        let problem = Self::new(kind);
-        Some(match response.headers().get(ALLOW) {
-            Some(allow) => {
-                let allow = allow.to_str().unwrap_or_default();
-                problem.detail(format!("allowed here: {allow}"))
-            }
-            None => problem,
-        })
+        Some(Self::new(kind))
     }
 }
 

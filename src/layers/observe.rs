@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tracing::{Level, Span};
 
 use super::request_id::RequestIds;
+use crate::auth::Principal;
 use crate::problem::Problem;
 
 /// Latency by route, method and status, until the answer's head.
@@ -134,6 +135,17 @@ macro_rules! new_span {
     };
 }
 use new_span;
+
+impl Observed {
+    /// Says whose request this is, once that is known.
+    pub(super) fn belongs_to(&self, principal: &Principal) {
+        if self.span.is_disabled() {
+            return;
+        }
+        self.span.record("tenant.id", tracing::field::display(principal.tenant));
+        self.span.record("user.id", principal.actor());
+    }
+}
 
 impl Drop for Observed {
     fn drop(&mut self) {

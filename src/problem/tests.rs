@@ -2,6 +2,10 @@ use std::collections::HashSet;
 
 use super::*;
 
+fn at(path: &'static str) -> Occurrence<'static> {
+    Occurrence { public_url: "https://app.example", request_id: "req_1", path }
+}
+
 #[test]
 fn codes_are_unique_and_kebab_case() {
     let codes: HashSet<_> = ProblemKind::ALL.iter().map(|kind| kind.code()).collect();
@@ -26,7 +30,7 @@ fn every_kind_has_its_heading_in_the_book() {
 fn a_server_error_keeps_its_fixed_text() {
     let problem = Problem::internal("disk on fire").detail("disk on fire");
 
-    let document = problem.document("req_1", "/x").to_string();
+    let document = problem.document(at("/x")).to_string();
 
     assert!(!document.contains("fire"));
     assert_eq!(problem.cause(), Some("disk on fire"));
@@ -36,9 +40,9 @@ fn a_server_error_keeps_its_fixed_text() {
 fn a_document_has_the_members_of_the_contract() {
     let problem = Problem::invalid("/items/0/amount", "expected at least 1").with("limit", 5);
 
-    let document = problem.document("req_1", "/api/usage/consume");
+    let document = problem.document(at("/api/usage/consume"));
 
-    assert_eq!(document["type"], format!("{TYPE_BASE}invalid"));
+    assert_eq!(document["type"], "https://app.example/problems#invalid");
     assert_eq!(document["status"], 422);
     assert_eq!(document["code"], "invalid");
     assert_eq!(document["request_id"], "req_1");
