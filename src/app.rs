@@ -1,11 +1,16 @@
 //! The whole server, put together from its configuration. Only this module sees every part.
 
+mod house;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tenantry_actors::clock::{SharedClock, SystemClock};
+use tenantry_actors::database::FatalHook;
+use tenantry_supervision::deadline::Deadline;
 use tenantry_supervision::health::Registry;
 use tenantry_supervision::shutdown::Shutdown;
 use tenantry_supervision::spawn::{Task, Tasks, spawn};
@@ -13,17 +18,28 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Gatekeeper;
+use crate::auth::{Gatekeeper, RateLimits, SameOrigin, SessionCookie};
 use crate::config::Config;
 use crate::layers::{Front, FrontLayer, FrontSettings};
 use crate::ops::{self, OpsState, Phase};
+use crate::routes::{self, BodyLimits, Web, WebParts};
 use crate::server::Server;
-use crate::telemetry;
+use crate::{pages, telemetry};
+
+use house::House;
+pub use house::HouseError;
+pub(crate) use house::{database_settings, identity_settings};
 
 /// Of the drain's time, what open requests may take.
-const REQUESTS_SHARE: Duration = Duration::from_secs(15);
-/// Of the drain's time, what is kept for everything after the requests.
-const TASKS_SHARE: Duration = Duration::from_secs(5);
+const REQUESTS_SHARE: Duration = Duration::from_secs(10);
+/// Of the drain's time, what the relays may take.
+const RELAYS_SHARE: Duration = Duration::from_secs(2);
+/// Of the drain's time, what the tenants may take to fall asleep.
+const TENANTS_SHARE: Duration = Duration::from_secs(6);
+/// Of the drain's time, what the last commit and the projections may take.
+const JOURNAL_SHARE: Duration = Duration::from_secs(4);
+/// Of the drain's time, what is kept for all other tasks.
+const TASKS_SHARE: Duration = Duration::from_secs(3);
 
 /// Builds servers.
 #[derive(Debug)]
@@ -36,13 +52,21 @@ pub struct Running {
     pub http_addr: SocketAddr,
     /// Where the operators' listener is.
     pub ops_addr: SocketAddr,
+    house: House,
     tasks: Tasks,
     ops: OpsState,
-    stop: CancellationToken,
-    stop_ops: CancellationToken,
+    stops: Stops,
     public: Task<()>,
     operators: Task<()>,
     drain: Duration,
+}
+
+/// What tells the parts to stop.
+#[derive(Clone, Debug, Default)]
+struct Stops {
+    http: CancellationToken,
+    ops: CancellationToken,
+    fatal: CancellationToken,
 }
 
 /// Why a server did not start.
@@ -57,6 +81,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// A part did not start.
+    #[error(transparent)]
+    House(#[from] HouseError),
 }
 
 impl App {
@@ -64,42 +91,65 @@ impl App {
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let metrics = telemetry::metrics_handle();
         let clock: SharedClock = Arc::new(SystemClock);
-        let tasks = Tasks::new();
-        let health = Registry::new();
-        let ops = OpsState::new(health, metrics.clone());
+        let (tasks, health, stops) = (Tasks::new(), Registry::new(), Stops::default());
+        let ops = OpsState::new(health.clone(), metrics.clone());
         spawn("telemetry.upkeep", &tasks, upkeep(metrics, tasks.token()));
 
         let public_listener = listen(config.http.listen.0).await?;
         let ops_listener = listen(config.ops.listen.0).await?;
         let http_addr = local(&public_listener, config.http.listen.0);
         let ops_addr = local(&ops_listener, config.ops.listen.0);
+        let ops_router = ops::router(ops.clone());
+        let operators = serve(ops_listener, ops_router, &config, &tasks, stops.ops.clone());
 
-        let front = front(&config, clock, http_addr);
-        let router = ops::probes(ops.clone()).layer(FrontLayer(front));
-        let (stop, stop_ops) = (CancellationToken::new(), CancellationToken::new());
-        let public = serve(public_listener, router, &config, &tasks, stop.clone());
-        let operators =
-            serve(ops_listener, ops::router(ops.clone()), &config, &tasks, stop_ops.clone());
+        let public_url = config.public_url(http_addr);
+        let fatal = stops.fatal.clone();
+        let hook = FatalHook::new(move |_| fatal.cancel());
+        let house = House::start(&config, &public_url, clock.clone(), &health, hook).await?;
+        let web = web(&config, &house, clock.clone(), &public_url, &stops, &tasks);
+        let front = front(&config, clock, public_url, &web);
+        let router = ops::probes(ops.clone())
+            .merge(routes::router(web.clone()))
+            .merge(pages::router(web))
+            .layer(FrontLayer(front));
+        let public = serve(public_listener, router, &config, &tasks, stops.http.clone());
         ops.enter(Phase::Serving);
         let drain = config.general.drain_timeout.0;
-        Ok(Running { http_addr, ops_addr, tasks, ops, stop, stop_ops, public, operators, drain })
+        Ok(Running { http_addr, ops_addr, house, tasks, ops, stops, public, operators, drain })
     }
 }
 
 impl Running {
-    /// Stops in order: not ready, no new connections, open requests, then the parts behind.
+    /// Completes if the storage cannot be trusted any more: the process must end at once.
+    pub async fn failed(&self) {
+        self.stops.fatal.cancelled().await;
+    }
+
+    /// Stops in order: not ready, no new connections, open requests, relays, tenants, the last
+    /// commit, everything else. Says whether each came to its end in time.
     pub async fn stop(self) -> bool {
         self.ops.enter(Phase::Draining);
-        let Self { tasks, stop, stop_ops, public, operators, drain, .. } = self;
+        let Self { house, tasks, stops, public, operators, drain, .. } = self;
+        let House { journal, tenants, relays, tasks: parts, .. } = house;
         let report = Shutdown::new(drain)
             .phase("http", REQUESTS_SHARE, async move {
-                stop.cancel();
+                stops.http.cancel();
                 let _ = public.await;
             })
+            .phase("relays", RELAYS_SHARE, async move {
+                relays.finish(RELAYS_SHARE).await;
+            })
+            .phase("tenants", TENANTS_SHARE, async move {
+                tenants.drain(Deadline::after(TENANTS_SHARE)).await;
+            })
+            .phase("journal", JOURNAL_SHARE, async move {
+                journal.stop(JOURNAL_SHARE).await;
+            })
             .phase("tasks", TASKS_SHARE, async move {
-                stop_ops.cancel();
+                stops.ops.cancel();
                 let _ = operators.await;
-                tasks.finish(TASKS_SHARE).await;
+                parts.finish(TASKS_SHARE / 2).await;
+                tasks.finish(TASKS_SHARE / 2).await;
             })
             .run()
             .await;
@@ -107,14 +157,43 @@ impl Running {
     }
 }
 
-fn front(config: &Config, clock: SharedClock, http_addr: SocketAddr) -> Arc<Front> {
+fn web(
+    config: &Config,
+    house: &House,
+    clock: SharedClock,
+    public_url: &str,
+    stops: &Stops,
+    tasks: &Tasks,
+) -> Web {
+    Web::new(WebParts {
+        tenants: house.tenants.clone(),
+        identity: house.identity.clone(),
+        storage: house.storage.clone(),
+        voices: house.studio.voices(),
+        catalogue: house.catalogue.clone(),
+        keys: house.keys.clone(),
+        clock,
+        tasks: tasks.clone(),
+        draining: stops.http.clone(),
+        public_url: public_url.to_owned(),
+        cookie: SessionCookie::new(public_url.starts_with("https://")),
+        same_origin: SameOrigin::of(public_url),
+        body: BodyLimits { size_max: config.http.max_body.0, pause_max: config.http.body_timeout.0 },
+    })
+}
+
+fn front(config: &Config, clock: SharedClock, public_url: String, web: &Web) -> Arc<Front> {
     let settings = FrontSettings {
         request_timeout: config.http.request_timeout.0,
         in_flight_max: u32::try_from(config.http.max_in_flight.0).unwrap_or(u32::MAX),
         trusted_proxies: config.trusted_proxies(),
-        is_https: config.public_url(http_addr).starts_with("https://"),
+        public_url,
     };
-    let gatekeeper = Gatekeeper::new(config.limits.anonymous_per_minute.0);
+    let limits = RateLimits {
+        anonymous_per_minute: config.limits.anonymous_per_minute.0,
+        user_per_second: config.limits.user_per_second.0,
+    };
+    let gatekeeper = Gatekeeper::new(web.identity.clone(), web.cookie, limits);
     Arc::new(Front::new(settings, clock, Arc::new(gatekeeper)))
 }
 
@@ -137,7 +216,7 @@ fn serve(
     spawn("http.accept", tasks, server.run(stop, REQUESTS_SHARE))
 }
 
-async fn upkeep(metrics: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
     let mut ticks = interval(telemetry::UPKEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {

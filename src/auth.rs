@@ -90,7 +90,10 @@ impl Gatekeeper {
         if is_exempt(request.uri().path()) {
             return Ok(Admitted { principal: None, charge: None });
         }
-        let recognised = self.recognise(request).await?;
+        let recognised = {
+            let takes_cookie = takes_cookie(request);
+            self.recognise(request.headers(), takes_cookie).await?
+        };
         let charge = match &recognised {
             None => Some(self.strangers.charge(address)),
             Some(Recognised { principal, .. }) => {
@@ -107,14 +110,17 @@ impl Gatekeeper {
         Ok(Admitted { principal, charge })
     }
 
-    async fn recognise(&self, request: &Request) -> Result<Option<Recognised>, Problem> {
-        let headers = request.headers();
+    async fn recognise(
+        &self,
+        headers: &HeaderMap,
+        takes_cookie: bool,
+    ) -> Result<Option<Recognised>, Problem> {
         if headers.contains_key(AUTHORIZATION) {
             let Some(token) = bearer(headers) else { return Ok(None) };
             let principal = known(self.identity.authenticate(token).await)?;
             return Ok(principal.map(|principal| Recognised { principal, by_cookie: false }));
         }
-        if !takes_cookie(request) {
+        if !takes_cookie {
             return Ok(None);
         }
         let Some(token) = self.cookie.read(headers) else { return Ok(None) };

@@ -1,5 +1,8 @@
 //! The command line. stdout is data, stderr is talk.
+
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line prints")]
+
+mod commands;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,10 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::config::{self, Config};
-use crate::{problem, telemetry};
+use crate::{problem, routes, telemetry};
 
 /// The command line or the configuration is wrong.
 const EXIT_USAGE: u8 = 64;
+/// The server gave up; a supervisor outside starts it again.
+const EXIT_GAVE_UP: u8 = 70;
 /// Anything else.
 const EXIT_FAILURE: u8 = 1;
 
@@ -34,6 +39,16 @@ enum Command {
     Serve,
     /// Reads the configuration, says what is wrong with it, and prints what is in force.
     Check,
+    /// Brings the schema of the database up to date.
+    Migrate,
+    /// Looks whether everything that the server needs is there.
+    Doctor,
+    /// Reads the journal.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Makes tenants.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Prints a generated part of the documentation.
     #[command(hide = true)]
     Docs {
@@ -42,10 +57,35 @@ enum Command {
     },
 }
 
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum LedgerCommand {
+    /// Checks every entry's hash and number, and names the first that is wrong.
+    Verify,
+    /// Prints every entry as a line of JSON.
+    Export,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum TenantCommand {
+    /// Makes tenants without members, each with one API key.
+    Create {
+        /// The name.
+        #[arg(long, default_value = "Tenant")]
+        name: String,
+        /// How many.
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+        /// Prints a JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum DocsPart {
     Configuration,
     Problems,
+    Openapi,
 }
 
 /// Runs the command line and says how it ended.
@@ -90,18 +130,29 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match command {
             Command::Serve => serve(config).await,
+            Command::Migrate => commands::migrate(&config).await,
+            Command::Doctor => commands::doctor(&config).await,
+            Command::Ledger(LedgerCommand::Verify) => commands::verify_ledger(&config).await,
+            Command::Ledger(LedgerCommand::Export) => commands::export_ledger(&config).await,
+            Command::Tenant(TenantCommand::Create { name, count, json }) => {
+                commands::create_tenants(&config, name, *count, *json).await
+            }
             Command::Check | Command::Docs { .. } => Ok(ExitCode::SUCCESS),
         }
-    })
+    });
+    // What hangs in a blocking call must not keep the process.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn docs(part: DocsPart) -> String {
     match part {
         DocsPart::Configuration => config::docs::page(),
         DocsPart::Problems => problem::docs::table(),
+        DocsPart::Openapi => routes::openapi_text() + "\n",
     }
 }
 
@@ -116,6 +167,11 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = running.failed() => {
+            // What would be answered from now on could be wrong: somebody starts us again.
+            tracing::error!("the storage cannot be trusted any more, giving up");
+            return Ok(EXIT_GAVE_UP.into());
+        }
     }
     tracing::info!("stopping");
     let is_clean = tokio::select! {

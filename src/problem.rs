@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::{Map, Value, json};
 
+pub(crate) use convert::UPGRADE_PATH;
 pub use kind::ProblemKind;
 
 /// The media type of a problem document.
@@ -172,12 +173,13 @@ impl Problem {
             set("errors", errors.collect());
         }
         for (name, value) in &self.members {
-            match value.as_str() {
+            let value = match value.as_str() {
                 Some(path) if ADDRESSES.contains(&name.as_str()) => {
-                    set(name, format!("{public_url}{path}").into());
+                    format!("{public_url}{path}").into()
                 }
-                _ => set(name, value.clone()),
-            }
+                _ => value.clone(),
+            };
+            set(name, value);
         }
         Value::Object(object)
     }

@@ -1,17 +1,19 @@
 //! The API: one list of routes that is the router and the OpenAPI document at once.
 
 mod artifacts;
-mod body;
+pub(crate) mod body;
 mod catalogue;
 mod events;
-mod input;
-mod login;
+pub(crate) mod input;
+mod item;
+pub(crate) mod login;
 mod openapi;
 mod range;
-mod render;
+pub(crate) mod render;
 mod reservations;
 pub mod schema;
 mod sessions;
+pub(crate) mod templates;
 mod usage;
 
 use std::future::Future;

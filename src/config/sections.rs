@@ -123,10 +123,14 @@ section! {
         image_api_url: Option<String> = None, env "IMAGE_API_URL";
         /// Key of the images API.
         image_api_key: Option<Secret> = None, env "IMAGE_API_KEY";
+        /// The model that is asked for images.
+        image_model: String = "gpt-image-1".to_owned();
         /// Base URL of a speech API in the style of OpenAI's. Without it, `espeak-ng` speaks.
         speech_api_url: Option<String> = None, env "SPEECH_API_URL";
         /// Key of the speech API.
         speech_api_key: Option<Secret> = None, env "SPEECH_API_KEY";
+        /// The model that is asked for speech.
+        speech_model: String = "gpt-4o-mini-tts".to_owned();
         /// How long one attempt of a step may take.
         step_timeout: Span = seconds(60);
         /// Images drawn at once.

@@ -32,7 +32,7 @@ struct AccountPage {
 
 struct Device {
     id: String,
-    device: String,
+    name: String,
     last_seen: String,
     is_current: bool,
 }
@@ -92,7 +92,7 @@ async fn account(web: &Web, visitor: &Visitor, api_key: Option<String>) -> Resul
 fn device(session: SessionSummary) -> Device {
     Device {
         id: session.id.to_string(),
-        device: session.user_agent.unwrap_or_else(|| "Unknown device".to_owned()),
+        name: session.user_agent.unwrap_or_else(|| "Unknown device".to_owned()),
         last_seen: words::moment(session.last_seen_at),
         is_current: session.current,
     }

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tenantry_actors::ids::RequestId;
 use tenantry_actors::studio::plan::{FieldError, RenderPlan, SCENES_MAX};
-use tenantry_actors::studio::{Template as PlanTemplate, templates};
 
 use super::form::{Fields, UserForm};
 use super::frame::{Frame, Visitor, page, see_other};
 use crate::auth::Scope;
 use crate::problem::{Problem, ProblemKind, Result};
+use crate::routes::templates::{PlanTemplate, all as templates, voice_name};
 use crate::routes::{Web, render};
 
 /// The feature that 4k needs.
@@ -84,7 +84,7 @@ pub(super) async fn show(
     args: std::result::Result<Query<CreateArgs>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response> {
     let name = args.ok().and_then(|Query(args)| args.template);
-    let template = templates().iter().find(|template| Some(template.name) == name.as_deref());
+    let template = templates().iter().find(|known| Some(known.name.as_str()) == name.as_deref());
     let plan = match template {
         Some(template) => PlanFields::of(template),
         None => PlanFields::blank(),
@@ -132,14 +132,14 @@ async fn form_page(
     let has_4k = web.tenants.allows(visitor.caller().tenant(), FEATURE_4K).await?;
     let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let chips = templates().iter().map(|known| Chip {
-        name: known.name.to_owned(),
-        title: known.title.to_owned(),
-        is_current: Some(known.name) == template,
+        name: known.name.clone(),
+        title: known.title.clone(),
+        is_current: Some(known.name.as_str()) == template,
     });
     let languages = web.voices.languages().map(|language| LanguageOption {
-        tag: language.language.clone(),
+        tag: language.tag.clone(),
         name: language.name.clone(),
-        is_current: language.language == plan.language,
+        is_current: language.tag == plan.language,
     });
     let created = CreatePage {
         frame: visitor.frame("create"),
@@ -209,7 +209,7 @@ impl PlanFields {
         Self {
             topic: plan.topic.clone(),
             language: plan.language.clone(),
-            voice: plan.voice.as_str().to_owned(),
+            voice: voice_name(plan.voice).to_owned(),
             resolution: plan.resolution.as_str().to_owned(),
             scenes: plan.scenes.iter().map(scene).collect(),
         }

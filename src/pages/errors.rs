@@ -152,7 +152,10 @@ fn quota_page(web: &Web, frame: Frame, problem: &Problem) -> QuotaPage {
     let resets = problem.member("resets_at").and_then(Value::as_str);
     let resets = resets.and_then(|text| text.parse::<Timestamp>().ok()).map(words::moment);
     let (headline, detail) = if problem.kind() == ProblemKind::QuotaExceeded {
-        (format!("{title}: not enough is left"), format!("Your plan, {plan}, does not have that much left."))
+        (
+            format!("{title}: not enough is left"),
+            format!("Your plan, {plan}, does not have that much left."),
+        )
     } else {
         let feature = problem.member("feature").and_then(Value::as_str).unwrap_or("this");
         (format!("Your plan does not include {feature}"), format!("You are on the plan {plan}."))

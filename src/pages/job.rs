@@ -1,12 +1,12 @@
 //! The page of one job: its progress, then its video.
 
 use askama::Template;
-use axum::extract::{State};
+use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use tenantry_actors::ids::JobId;
+use tenantry_actors::tenant::job_view::{JobView, StepView};
 use tenantry_actors::tenant::steps::JobState;
-use tenantry_actors::tenant::{JobView, StepView};
 
 use super::form::UserForm;
 use super::frame::{Frame, Visitor, page, see_other};
@@ -105,21 +105,19 @@ fn job_page(web: &Web, visitor: &Visitor, job: &JobView) -> JobPage {
         percent: job.progress_percent,
         is_open: !job.state.is_ended(),
         can_retry: matches!(job.state, JobState::Failed | JobState::Cancelled),
-        problem: job.error.as_ref().map(|error| Trouble {
-            title: error.title.to_owned(),
-            detail: error.detail.clone(),
-        }),
-        video: video.map(|artifact| Video {
-            url: artifact.url.clone(),
-            size: words::size(artifact.bytes),
-        }),
-        degraded: job.degraded.iter().map(degraded).collect(),
+        problem: job
+            .error
+            .as_ref()
+            .map(|error| Trouble { title: error.title.to_owned(), detail: error.detail.clone() }),
+        video: video
+            .map(|artifact| Video { url: artifact.url.clone(), size: words::size(artifact.bytes) }),
+        degraded: job.degraded.iter().copied().map(degraded).collect(),
         usage: used.collect(),
         steps: job.steps.iter().map(step_line).collect(),
     }
 }
 
-fn degraded(cause: &tenantry_actors::tenant::steps::Cause) -> String {
+fn degraded(cause: tenantry_actors::tenant::steps::Cause) -> String {
     let word = serde_json::to_value(cause).ok();
     let word = word.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
     word.replace(['_', '-'], " ")

@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tenantry_actors::tenant::{JobSummary, JobsQuery};
+use tenantry_actors::tenant::job_view::{JobSummary, JobsQuery};
 
 use super::frame::{Frame, Visitor, page};
 use super::words;

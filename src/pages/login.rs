@@ -1,8 +1,8 @@
 //! The login pages: ask for a mail, then follow its link or type its code.
 
 use askama::Template;
-use axum::extract::{Query, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Query, State};
+use axum::response::Response;
 use http::header::SET_COOKIE;
 use http::{Extensions, HeaderMap, StatusCode};
 use secrecy::ExposeSecret as _;
@@ -127,21 +127,14 @@ pub(super) async fn enter(
 }
 
 /// Signs out.
-pub(super) async fn leave(State(web): State<Web>, request: Request) -> Result<Response> {
-    use axum::extract::FromRequest as _;
-    let (parts, body) = request.into_parts();
-    let (extensions, headers) = (parts.extensions.clone(), parts.headers.clone());
-    let form = UserForm::from_request(Request::from_parts(parts, body), &web).await;
-    if let Err(response) = form {
-        return Ok(response);
-    }
-    let mut request = Request::default();
-    *request.headers_mut() = headers;
-    *request.extensions_mut() = extensions;
-    let left = api::leave(&web, &request, false).await?;
+pub(super) async fn leave(
+    State(web): State<Web>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    _form: UserForm,
+) -> Result<Response> {
+    let left = api::leave(&web, &extensions, &headers, false).await?;
     let mut response = see_other("/login");
-    for (name, value) in left.headers() {
-        response.headers_mut().insert(name, value.clone());
-    }
-    Ok(response.into_response())
+    response.headers_mut().extend(left.headers().clone());
+    Ok(response)
 }

@@ -4,8 +4,18 @@ use tenantry_actors::clock::Timestamp;
 use tenantry_actors::tenant::plan::Catalogue;
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 /// An amount of a meter, in the unit that a person thinks in.

@@ -29,6 +29,10 @@ impl From<TenantError> for Problem {
             }
             TenantError::OutcomeUnknown => Self::new(ProblemKind::OutcomeUnknown),
             TenantError::StorageFull => unavailable(ProblemKind::StorageFull),
+            TenantError::UnknownPlan => Self::new(ProblemKind::NotFound),
+            TenantError::InvalidCursor => {
+                Self::new(ProblemKind::MalformedQuery).detail("`cursor` is not one of this list")
+            }
             TenantError::Unavailable => unavailable(ProblemKind::Unavailable),
             TenantError::DeadlineExceeded => Self::new(ProblemKind::DeadlineExceeded),
         }
@@ -49,8 +53,9 @@ impl From<Refusal> for Problem {
             Refusal::UnknownMeter { meter } => {
                 plain(ProblemKind::UnknownMeter).with("meter", meter).field("/items", text.clone())
             }
-            Refusal::InvalidAmount { .. } | Refusal::InvalidItems { .. } => invalid("/items"),
-            Refusal::NotALevel { .. } => invalid("/items"),
+            Refusal::InvalidAmount { .. }
+            | Refusal::InvalidItems { .. }
+            | Refusal::NotALevel { .. } => invalid("/items"),
             Refusal::InvalidTtl { .. } => invalid("/ttl_s"),
             Refusal::PlanTooLong { .. } => invalid("/scenes"),
             Refusal::TooManyReservations { max } => {

@@ -89,13 +89,12 @@ pub(super) async fn show(
         (CACHE_CONTROL, "private, no-cache".to_owned()),
         (CONTENT_DISPOSITION, format!("{saved}; filename=\"{}\"", plain(&path.name))),
     ];
-    let status = match wanted {
-        None => StatusCode::OK,
-        Some(_) => {
-            let last = part.end.saturating_sub(1);
-            head.push((CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
-            StatusCode::PARTIAL_CONTENT
-        }
+    let status = if wanted.is_some() {
+        let last = part.end.saturating_sub(1);
+        head.push((CONTENT_RANGE, format!("bytes {}-{last}/{size}", part.start)));
+        StatusCode::PARTIAL_CONTENT
+    } else {
+        StatusCode::OK
     };
     let mut response = (status, Body::from_stream(opened.stream)).into_response();
     response.headers_mut().extend(head.into_iter().filter_map(header));

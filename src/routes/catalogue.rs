@@ -6,11 +6,11 @@ use http::header::{CACHE_CONTROL, HeaderValue};
 use serde_json::{Map, Value};
 use tenantry_actors::tenant::plan::Plan;
 
-use super::Web;
 use super::openapi::Problems;
 use super::schema::{
     FeatureAnswer, LanguageAnswer, ListAnswer, MoneyAnswer, PlanAnswer, TemplateAnswer,
 };
+use super::{Web, templates};
 use crate::auth::{Caller, Scope};
 use crate::problem::{Problem, ProblemKind, Result, UPGRADE_PATH};
 
@@ -71,7 +71,7 @@ fn plan(plan: &Plan) -> PlanAnswer {
 )]
 pub(super) async fn voices(State(web): State<Web>) -> Response {
     let languages = web.voices.languages().map(|language| LanguageAnswer {
-        language: language.language.clone(),
+        language: language.tag.clone(),
         name: language.name.clone(),
         voices: language.voices.iter().map(|voice| (*voice).to_owned()).collect(),
     });
@@ -84,7 +84,7 @@ pub(super) async fn voices(State(web): State<Web>) -> Response {
     responses((status = 200, body = ListAnswer<TemplateAnswer>))
 )]
 pub(super) async fn templates() -> Response {
-    listed(tenantry_actors::studio::templates().to_vec())
+    listed(templates::all().iter().map(TemplateAnswer::from).collect())
 }
 
 fn listed<T: serde::Serialize>(data: Vec<T>) -> Response {

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use tenantry_actors::ids::JobId;
-use tenantry_actors::tenant::JobEvent;
+use tenantry_actors::tenant::job_view::JobEvent;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -47,11 +47,8 @@ pub(super) async fn watch(
     let after = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()?.parse().ok());
     let events = web.tenants.watch(caller.tenant(), id, after).await?;
     let body = Body::from_stream(framed(events, web.draining.clone()));
-    let head = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
-        (ACCEL_BUFFERING, "no"),
-    ];
+    let head =
+        [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (ACCEL_BUFFERING, "no")];
     Ok((head, body).into_response())
 }
 

@@ -1,10 +1,10 @@
 //! Login: a mailed link or code becomes a session.
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
 use http::{Extensions, HeaderMap, StatusCode};
-use tenantry_actors::identity::{Login, LinkRequest, Proof};
+use tenantry_actors::identity::{LinkRequest, Login, Proof};
 use tenantry_actors::ids::TenantId;
 
 use super::openapi::Problems;
@@ -89,10 +89,14 @@ fn proof(body: ProofBody) -> Result<Proof> {
     post, path = "/api/auth/refresh", tag = "login",
     responses((status = 200, body = LoginAnswer), Problems)
 )]
-pub(super) async fn refresh(State(web): State<Web>, request: Request) -> Result<Response> {
-    web.same_origin.check(request.headers())?;
-    let client = client_info(request.extensions(), request.headers())?;
-    let cookie = web.cookie.read(request.headers());
+pub(super) async fn refresh(
+    State(web): State<Web>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Result<Response> {
+    web.same_origin.check(&headers)?;
+    let client = client_info(&extensions, &headers)?;
+    let cookie = web.cookie.read(&headers);
     let cookie = cookie.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?.to_owned();
     let identity = web.identity.clone();
     let renew = async move { Ok(identity.refresh(&cookie, &client).await?) };
@@ -105,8 +109,12 @@ pub(super) async fn refresh(State(web): State<Web>, request: Request) -> Result<
     post, path = "/api/auth/logout", tag = "login",
     responses((status = 204), Problems), security(("bearer" = []))
 )]
-pub(super) async fn logout(State(web): State<Web>, request: Request) -> Result<Response> {
-    leave(&web, &request, false).await
+pub(super) async fn logout(
+    State(web): State<Web>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Result<Response> {
+    leave(&web, &extensions, &headers, false).await
 }
 
 /// Signs all sessions of the user out.
@@ -114,22 +122,30 @@ pub(super) async fn logout(State(web): State<Web>, request: Request) -> Result<R
     post, path = "/api/auth/logout-all", tag = "login",
     responses((status = 204), Problems), security(("bearer" = []))
 )]
-pub(super) async fn logout_all(State(web): State<Web>, request: Request) -> Result<Response> {
-    leave(&web, &request, true).await
+pub(super) async fn logout_all(
+    State(web): State<Web>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Result<Response> {
+    leave(&web, &extensions, &headers, true).await
 }
 
 /// Ends one session or all, known by the bearer token or by the cookie of our own pages.
-pub(crate) async fn leave(web: &Web, request: &Request, everywhere: bool) -> Result<Response> {
-    let client = client_info(request.extensions(), request.headers())?;
-    let recognised = request.extensions().get::<crate::auth::Recognised>();
-    let principal = match recognised {
-        Some(recognised) => recognised.principal.clone(),
-        None => {
-            web.same_origin.check(request.headers())?;
-            let cookie = web.cookie.read(request.headers());
-            let cookie = cookie.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
-            web.identity.page_session(cookie).await?
-        }
+pub(crate) async fn leave(
+    web: &Web,
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    everywhere: bool,
+) -> Result<Response> {
+    let client = client_info(extensions, headers)?;
+    let recognised = extensions.get::<crate::auth::Recognised>();
+    let principal = if let Some(recognised) = recognised {
+        recognised.principal.clone()
+    } else {
+        web.same_origin.check(headers)?;
+        let cookie = web.cookie.read(headers);
+        let cookie = cookie.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
+        web.identity.page_session(cookie).await?
     };
     Caller(principal.clone()).user()?;
     let identity = web.identity.clone();

@@ -53,7 +53,7 @@ pub(super) fn head() -> OpenApi {
 }
 
 /// The whole document.
-pub fn document() -> OpenApi {
+fn document() -> OpenApi {
     super::api().split_for_parts().1
 }
 

@@ -2,14 +2,15 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use http::header::{HeaderValue, LOCATION};
 use http::StatusCode;
+use http::header::{HeaderValue, LOCATION};
 use serde::Deserialize;
 use serde::de::IntoDeserializer as _;
 use tenantry_actors::ids::JobId;
 use tenantry_actors::studio::plan::RenderPlan;
+use tenantry_actors::tenant::Answer;
+use tenantry_actors::tenant::job_view::{JobSummary, JobView, JobsQuery, Page};
 use tenantry_actors::tenant::steps::JobState;
-use tenantry_actors::tenant::{JobSummary, JobView, JobsQuery, Page};
 
 use super::body::{AnyJson, NoBody};
 use super::openapi::Problems;
@@ -52,7 +53,7 @@ pub(crate) async fn begin(
     call: &Call,
     key: &str,
     plan: RenderPlan,
-) -> Result<tenantry_actors::tenant::Answer<JobView>> {
+) -> Result<Answer<JobView>> {
     let canonical = serde_json::to_vec(&plan).map_err(Problem::internal)?;
     let context = call.keyed(web, "render", Some(key), &canonical);
     let (tenants, tenant) = (web.tenants.clone(), call.caller.tenant());

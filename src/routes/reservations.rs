@@ -2,8 +2,8 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use tenantry_actors::ids::ReservationId;
 use tenantry_actors::tenant::quota::{DEFAULT_HOLD_S, MAX_HOLD_S, Reservation};
 

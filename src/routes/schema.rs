@@ -186,8 +186,7 @@ pub struct KeyAnswer {
 }
 
 /// An amount of one meter, in its base unit.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, ToSchema)]
 pub struct ItemBody {
     /// The meter.
     pub meter: String,

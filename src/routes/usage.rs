@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use tenantry_actors::clock::Timestamp;
+use tenantry_actors::tenant::history::{HistoryQuery, HistoryStep};
 use tenantry_actors::tenant::quota::{Item, UsageReport};
 
 use super::openapi::Problems;
@@ -44,18 +45,7 @@ pub(super) struct HistoryArgs {
     /// `day` or `month`.
     #[serde(default)]
     #[param(value_type = Option<String>)]
-    by: By,
-}
-
-/// What usage is summed by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum By {
-    /// A day of UTC.
-    #[default]
-    Day,
-    /// A month of UTC.
-    Month,
+    by: HistoryStep,
 }
 
 /// Tells usage over time.
@@ -70,13 +60,13 @@ pub(super) async fn history(
 ) -> Result<axum::Json<HistoryAnswer>> {
     caller.may(Scope::UsageRead)?;
     let meter = web.catalogue.meter(&args.meter).ok_or_else(|| unknown_meter(&args.meter))?;
-    let by = match args.by {
-        By::Day => tenantry_actors::tenant::HistoryBy::Day,
-        By::Month => tenantry_actors::tenant::HistoryBy::Month,
+    let query = HistoryQuery {
+        meter: meter.name.clone(),
+        from: args.from.unwrap_or(Timestamp::MIN),
+        to: args.to.unwrap_or(Timestamp::MAX),
+        by: args.by,
     };
-    let from = args.from.unwrap_or(Timestamp::MIN);
-    let to = args.to.unwrap_or(Timestamp::MAX);
-    let points = web.tenants.usage_history(caller.tenant(), &meter.name, from..to, by).await?;
+    let points = web.tenants.usage_history(caller.tenant(), query).await?;
     let data = points
         .into_iter()
         .map(|point| HistoryPoint { start: point.start.to_string(), amount: point.amount });
