@@ -178,7 +178,10 @@ fn web(
         public_url: public_url.to_owned(),
         cookie: SessionCookie::new(public_url.starts_with("https://")),
         same_origin: SameOrigin::of(public_url),
-        body: BodyLimits { size_max: config.http.max_body.0, pause_max: config.http.body_timeout.0 },
+        body: BodyLimits {
+            size_max: config.http.max_body.0,
+            pause_max: config.http.body_timeout.0,
+        },
     })
 }
 

@@ -43,9 +43,6 @@ enum Command {
     Migrate,
     /// Looks whether everything that the server needs is there.
     Doctor,
-    /// Reads the journal.
-    #[command(subcommand)]
-    Ledger(LedgerCommand),
     /// Makes tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
@@ -55,14 +52,6 @@ enum Command {
         /// Which part.
         part: DocsPart,
     },
-}
-
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum LedgerCommand {
-    /// Checks every entry's hash and number, and names the first that is wrong.
-    Verify,
-    /// Prints every entry as a line of JSON.
-    Export,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -135,8 +124,6 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
             Command::Serve => serve(config).await,
             Command::Migrate => commands::migrate(&config).await,
             Command::Doctor => commands::doctor(&config).await,
-            Command::Ledger(LedgerCommand::Verify) => commands::verify_ledger(&config).await,
-            Command::Ledger(LedgerCommand::Export) => commands::export_ledger(&config).await,
             Command::Tenant(TenantCommand::Create { name, count, json }) => {
                 commands::create_tenants(&config, name, *count, *json).await
             }

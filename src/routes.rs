@@ -137,7 +137,7 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(catalogue::feature))
         .routes(routes!(catalogue::plans))
         .routes(routes!(catalogue::voices))
-        .routes(routes!(catalogue::templates))
+        .routes(routes!(catalogue::list_templates))
         .routes(routes!(render::submit, render::list))
         .routes(routes!(render::show, render::delete))
         .routes(routes!(render::cancel))

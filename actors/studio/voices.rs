@@ -53,6 +53,11 @@ impl Voices {
                 voices: ["F", "M"],
             });
         }
+        // espeak-ng speaks `en` and `fr`, and lists their variants alone.
+        let bases: Vec<Language> = languages.values().filter_map(base_of).collect();
+        for base in bases {
+            languages.entry(base.tag.clone()).or_insert(base);
+        }
         Self { languages }
     }
 
@@ -65,4 +70,11 @@ impl Voices {
     pub fn languages(&self) -> impl Iterator<Item = &Language> {
         self.languages.values()
     }
+}
+
+/// The language without its region: `en` of `en-gb`.
+fn base_of(variant: &Language) -> Option<Language> {
+    let (tag, _) = variant.tag.split_once('-')?;
+    let name = variant.name.split(" (").next().unwrap_or(&variant.name);
+    Some(Language { tag: tag.to_owned(), name: name.to_owned(), voices: variant.voices })
 }

@@ -28,7 +28,6 @@ use crate::config::field::Secret;
 pub(super) struct House {
     pub(super) keys: KeyRing,
     pub(super) catalogue: Arc<Catalogue>,
-    pub(super) database: Database,
     pub(super) journal: Journal,
     pub(super) storage: Storage,
     pub(super) studio: Studio,
@@ -106,7 +105,7 @@ impl House {
         let unusable = |source| HouseError::DataDir { path: data_dir.clone(), source };
         std::fs::create_dir_all(&data_dir).map_err(unusable)?;
         let catalogue = Arc::new(catalogue(config)?);
-        let (tasks, relays) = (Tasks::new(), Tasks::new());
+        let tasks = Tasks::new();
         let database = Database::open(&database_settings(config, fatal), &tasks).await?;
         let keys = KeyRing::open(&data_dir)?;
         let journal =
@@ -135,45 +134,62 @@ impl House {
             settings: identity_settings(config, public_url),
         })
         .await?;
-        let mail_settings = MailSettings::new(
-            config.mail.smtp_url.as_ref().map(secret),
-            config.mail.from.clone(),
-            public_url.to_owned(),
-        );
-        let mail = Mail::start(MailDeps {
-            db: database.clone(),
-            keys: keys.clone(),
-            clock: clock.clone(),
-            tasks: relays.clone(),
-            wake,
-            breaker: Breaker::new(Mail::breaker_settings()),
-            settings: mail_settings,
-        })?;
-        Intents::new().start(IntentDeps {
-            database: database.clone(),
-            tenants: tenants.clone(),
-            keys: keys.clone(),
-            clock,
-            tasks: relays.clone(),
-        });
-        health.register_breaker(Importance::Optional, mail.breaker());
-        health.register_breaker(Importance::Optional, storage.breaker());
-        for breaker in studio.breakers() {
-            health.register_breaker(Importance::Optional, &breaker);
-        }
-        Ok(Self {
+        let house = Self {
             keys,
             catalogue,
-            database,
             journal,
             storage,
             studio,
             tenants,
             identity,
-            relays,
+            relays: Tasks::new(),
             tasks,
-        })
+        };
+        house.start_relays(config, public_url, Outbox { database, clock, wake }, health)?;
+        Ok(house)
     }
+
+    /// Starts what carries work out of the database: mails and intents.
+    fn start_relays(
+        &self,
+        config: &Config,
+        public_url: &str,
+        parts: Outbox,
+        health: &Registry,
+    ) -> Result<(), HouseError> {
+        let Outbox { database, clock, wake } = parts;
+        let smtp_url = config.mail.smtp_url.as_ref().map(secret);
+        let (from, public_url) = (config.mail.from.clone(), public_url.to_owned());
+        let mail = Mail::start(MailDeps {
+            db: database.clone(),
+            keys: self.keys.clone(),
+            clock: clock.clone(),
+            tasks: self.relays.clone(),
+            wake,
+            breaker: Breaker::new(Mail::breaker_settings()),
+            settings: MailSettings::new(smtp_url, from, public_url),
+        })?;
+        Intents::new().start(IntentDeps {
+            database,
+            tenants: self.tenants.clone(),
+            keys: self.keys.clone(),
+            clock,
+            tasks: self.relays.clone(),
+        });
+        health.register_breaker(Importance::Optional, mail.breaker());
+        health.register_breaker(Importance::Optional, self.storage.breaker());
+        for breaker in self.studio.breakers() {
+            health.register_breaker(Importance::Optional, &breaker);
+        }
+        Ok(())
+    }
+}
+
+/// What the relays read from, and what wakes them.
+struct Outbox {
+    database: Database,
+    clock: SharedClock,
+    wake: Wake,
 }
 
 fn catalogue(config: &Config) -> Result<Catalogue, HouseError> {

@@ -76,7 +76,8 @@ pub(super) async fn doctor(config: &Config) -> anyhow::Result<ExitCode> {
             println!("fail  {what}: {text}");
         }
     };
-    for (program, flag) in [("ffmpeg", "-version"), ("ffprobe", "-version"), ("espeak-ng", "--version")]
+    for (program, flag) in
+        [("ffmpeg", "-version"), ("ffprobe", "-version"), ("espeak-ng", "--version")]
     {
         say(program, version(program, flag).await);
     }
@@ -109,12 +110,4 @@ async fn open(config: &Config, tasks: &Tasks) -> anyhow::Result<Database> {
     std::fs::create_dir_all(&config.general.data_dir).context("make the data folder")?;
     let settings = database_settings(config, FatalHook::default());
     Database::open(&settings, tasks).await.context("open the database")
-}
-
-pub(super) async fn verify_ledger(_config: &Config) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
-}
-
-pub(super) async fn export_ledger(_config: &Config) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not built yet")
 }

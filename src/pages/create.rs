@@ -8,12 +8,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tenantry_actors::ids::RequestId;
 use tenantry_actors::studio::plan::{FieldError, RenderPlan, SCENES_MAX};
+use tenantry_actors::studio::templates::{Template as PlanTemplate, templates};
 
 use super::form::{Fields, UserForm};
 use super::frame::{Frame, Visitor, page, see_other};
 use crate::auth::Scope;
 use crate::problem::{Problem, ProblemKind, Result};
-use crate::routes::templates::{PlanTemplate, all as templates, voice_name};
+use crate::routes::templates::voice_name;
 use crate::routes::{Web, render};
 
 /// The feature that 4k needs.
@@ -84,7 +85,7 @@ pub(super) async fn show(
     args: std::result::Result<Query<CreateArgs>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response> {
     let name = args.ok().and_then(|Query(args)| args.template);
-    let template = templates().iter().find(|known| Some(known.name.as_str()) == name.as_deref());
+    let template = templates().iter().find(|known| Some(known.name) == name.as_deref());
     let plan = match template {
         Some(template) => PlanFields::of(template),
         None => PlanFields::blank(),
@@ -132,9 +133,9 @@ async fn form_page(
     let has_4k = web.tenants.allows(visitor.caller().tenant(), FEATURE_4K).await?;
     let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let chips = templates().iter().map(|known| Chip {
-        name: known.name.clone(),
-        title: known.title.clone(),
-        is_current: Some(known.name.as_str()) == template,
+        name: known.name.to_owned(),
+        title: known.title.to_owned(),
+        is_current: Some(known.name) == template,
     });
     let languages = web.voices.languages().map(|language| LanguageOption {
         tag: language.tag.clone(),

@@ -4,13 +4,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use serde_json::{Map, Value};
+use tenantry_actors::studio::templates::templates;
 use tenantry_actors::tenant::plan::Plan;
 
+use super::Web;
 use super::openapi::Problems;
 use super::schema::{
     FeatureAnswer, LanguageAnswer, ListAnswer, MoneyAnswer, PlanAnswer, TemplateAnswer,
 };
-use super::{Web, templates};
 use crate::auth::{Caller, Scope};
 use crate::problem::{Problem, ProblemKind, Result, UPGRADE_PATH};
 
@@ -83,8 +84,8 @@ pub(super) async fn voices(State(web): State<Web>) -> Response {
     get, path = "/api/templates", tag = "studio",
     responses((status = 200, body = ListAnswer<TemplateAnswer>))
 )]
-pub(super) async fn templates() -> Response {
-    listed(templates::all().iter().map(TemplateAnswer::from).collect())
+pub(super) async fn list_templates() -> Response {
+    listed(templates().iter().map(TemplateAnswer::from).collect())
 }
 
 fn listed<T: serde::Serialize>(data: Vec<T>) -> Response {
