@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     const SECOND: u64 = 1_000_000_000;
-    const MINUTE: Policy = Policy::Window { quota: 60, window: Duration::from_secs(60) };
+    const MINUTE: Policy = Policy::Window { quota: 60, window: Duration::from_mins(1) };
     const USER: Policy = Policy::Cells { every: Duration::from_millis(100), burst: 20 };
 
     #[test]

@@ -248,6 +248,13 @@ mod tests {
     }
 
     #[test]
+    fn a_body_of_the_expected_shape_is_read() {
+        let sample = parse::<Sample>(br#" {"items":[{"amount":3}]} "#).unwrap();
+
+        assert_eq!(sample.items[0].amount, 3);
+    }
+
+    #[test]
     fn a_refused_field_is_named_by_its_pointer() {
         assert_eq!(pointer(r#"{"items":[{"amount":1},{"amount":"x"}]}"#), "/items/1/amount");
         assert_eq!(pointer(r#"{"items":[{"amount":1,"b":2}]}"#), "/items/0/b");
