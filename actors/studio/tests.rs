@@ -9,6 +9,8 @@ use crate::clock::SystemClock;
 use crate::storage::{StorageSettings, TenantStore};
 use crate::tenant::steps::{Span, segment_lengths_ms};
 
+mod double;
+mod faults;
 mod journeys;
 mod providers;
 
@@ -110,6 +112,16 @@ impl Workshop {
 fn example(name: &str) -> Arc<RenderPlan> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
     Arc::new(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+}
+
+/// Writes a shell script that stands for a program.
+fn script(dir: &Path, body: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+
+    let path = dir.join("fake");
+    std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
 }
 
 /// Asks ffprobe itself, apart from the studio's own check.

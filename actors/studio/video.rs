@@ -139,12 +139,13 @@ impl Motion<'_> {
     /// The filter graph: numbers of ours alone.
     fn filter(&self) -> String {
         let (width, height) = self.segment.resolution.size_px();
+        // In halves: smaller pictures need finer steps for motion to look as smooth.
         let enlarged = match self.segment.resolution {
-            Resolution::Hd => 4,
-            Resolution::FullHd => 3,
-            Resolution::Uhd => 2,
+            Resolution::Hd => 6,
+            Resolution::FullHd => 4,
+            Resolution::Uhd => 3,
         };
-        let (wide, high) = (width * enlarged, height * enlarged);
+        let (wide, high) = (width * enlarged / 2, height * enlarged / 2);
         let progress = format!("((on+{})/{})", self.first, self.total);
         // Scenes take turns: closer to the left, away from the right, and so on.
         let (zoom, x, y) = match self.segment.number % 4 {

@@ -49,3 +49,19 @@ async fn a_plan_becomes_a_video() {
     assert!(results.values().all(|result| result.degraded.is_none()));
     assert!(workshop.scratch_is_empty());
 }
+
+#[tokio::test]
+async fn the_examples_are_plans_within_all_limits() {
+    let voices = Workshop::open().await.studio.voices();
+
+    let templates = templates::templates();
+
+    assert_eq!(templates.iter().map(|t| t.plan.scenes.len()).collect::<Vec<_>>(), [3, 20, 6]);
+    for template in templates {
+        assert_eq!(template.plan.validate(&voices), Ok(()), "{}", template.name);
+        let value = serde_json::to_value(&template.plan).unwrap();
+        assert_eq!(RenderPlan::from_value(&value, &voices).as_ref(), Ok(&template.plan));
+    }
+    assert!(voices.has("cmn") && voices.has("ar") && !voices.has("xx"));
+    assert!(voices.languages().count() > 100);
+}
