@@ -135,6 +135,7 @@ impl Studio {
         storage: Storage,
         tasks: &Tasks,
     ) -> Result<Self, StudioError> {
+        slots::describe();
         let dir = settings.scratch_dir.clone();
         let opened = spawn_blocking("open-studio", tasks, move || {
             (ScratchRoot::open(&dir), Lettering::load())
@@ -151,9 +152,9 @@ impl Studio {
             settings.map(|settings| Provider::new(name, path, settings)).transpose()
         };
         let slots = KindSlots {
-            image: Slots::new(settings.image_workers),
-            speech: Slots::new(settings.speech_workers),
-            video: Slots::new(settings.video_workers),
+            image: Slots::new("image", settings.image_workers),
+            speech: Slots::new("speech", settings.speech_workers),
+            video: Slots::new("video", settings.video_workers),
         };
         let inner = Inner {
             storage,

@@ -10,7 +10,7 @@ fn tenant(number: u8) -> TenantId {
 
 #[tokio::test]
 async fn no_more_run_than_there_are_slots() {
-    let slots = Slots::new(2);
+    let slots = Slots::new("image", 2);
     let first = slots.acquire(tenant(1)).await.unwrap();
     let _second = slots.acquire(tenant(1)).await.unwrap();
     let mut third = Box::pin(slots.acquire(tenant(1)));
@@ -25,7 +25,7 @@ async fn no_more_run_than_there_are_slots() {
 
 #[tokio::test]
 async fn a_waiter_that_left_keeps_no_slot() {
-    let slots = Slots::new(1);
+    let slots = Slots::new("image", 1);
     let permit = slots.acquire(tenant(1)).await.unwrap();
     let mut gone = Box::pin(slots.acquire(tenant(2)));
     let mut waiting = Box::pin(slots.acquire(tenant(3)));
@@ -41,7 +41,7 @@ async fn a_waiter_that_left_keeps_no_slot() {
 
 #[tokio::test]
 async fn a_permit_that_nobody_takes_goes_on() {
-    let slots = Slots::new(1);
+    let slots = Slots::new("image", 1);
     let permit = slots.acquire(tenant(1)).await.unwrap();
     let mut granted = Box::pin(slots.acquire(tenant(2)));
     assert!(futures_util::poll!(&mut granted).is_pending());
