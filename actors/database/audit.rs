@@ -46,3 +46,18 @@ pub(crate) async fn actions(session: &mut impl Session) -> Result<Vec<String>, S
         .await?;
     rows.iter().map(|row| super::column::plain(row, "action")).collect()
 }
+
+/// Lets every insert fail, or mends what that broke.
+#[cfg(test)]
+pub(crate) async fn set_broken(
+    session: &mut impl Session,
+    is_broken: bool,
+) -> Result<(), StoreError> {
+    let query = if is_broken {
+        "ALTER TABLE audit RENAME TO audit_away"
+    } else {
+        "ALTER TABLE audit_away RENAME TO audit"
+    };
+    sqlx::query(query).execute(session.connection()).await?;
+    Ok(())
+}

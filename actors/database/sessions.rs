@@ -27,7 +27,7 @@ const REVOKE: &str = "UPDATE sessions SET revoked_at = $3, revoked_as = $2 \
      WHERE id = $1 AND revoked_at IS NULL";
 const REVOKE_ALL: &str = "UPDATE sessions SET revoked_at = $3, revoked_as = $2 \
      WHERE user_id = $1 AND revoked_at IS NULL";
-const STANDING: &str = "SELECT s.authenticated_at, m.role \
+const STANDING: &str = "SELECT s.authenticated_at, s.expires_at, m.role \
      FROM sessions s \
      JOIN users u ON u.id = s.user_id AND u.disabled_at IS NULL \
      JOIN memberships m ON m.tenant_id = $1 AND m.user_id = s.user_id \
@@ -69,6 +69,7 @@ pub(crate) struct SessionRow {
 pub(crate) struct Standing {
     pub(crate) role: Role,
     pub(crate) authenticated_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
 }
 
 pub(crate) async fn insert(
@@ -174,6 +175,7 @@ pub(crate) async fn standing(
         Ok(Standing {
             role: column::parsed(&row, "memberships", "role")?,
             authenticated_at: column::time(&row, "authenticated_at")?,
+            expires_at: column::time(&row, "expires_at")?,
         })
     };
     row.map(read).transpose()

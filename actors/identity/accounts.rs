@@ -72,7 +72,7 @@ impl Identity {
         }
         let (id, api_key) = inner.create_key(&mut tx, who.tenant, &actor, client).await?;
         tx.commit().await?;
-        inner.catch_up().await?;
+        inner.catch_up_now().await;
         Ok(IssuedKey { id, api_key, created_at: now })
     }
 

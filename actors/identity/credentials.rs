@@ -117,7 +117,8 @@ impl Inner {
             authenticated_at: Some(standing.authenticated_at),
         };
         let subjects = [Subject::Session(session), Subject::User(user), Subject::Tenant(tenant)];
-        Ok(Entry { principal, subjects, expires_at: token.expires_at, checked })
+        let expires_at = token.expires_at.min(standing.expires_at);
+        Ok(Entry { principal, subjects, expires_at, checked })
     }
 
     async fn look_up_key(

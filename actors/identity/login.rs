@@ -69,7 +69,7 @@ impl Identity {
         };
         tx.commit().await?;
         if has_evicted {
-            inner.catch_up().await?;
+            inner.catch_up_now().await;
         }
         inner.login(opened, now)
     }

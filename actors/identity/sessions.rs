@@ -102,7 +102,8 @@ impl Identity {
             .record(&mut tx, client, by(&actor, who.tenant, Action::SessionsEnded, &actor, now))
             .await?;
         tx.commit().await?;
-        inner.catch_up().await
+        inner.catch_up_now().await;
+        Ok(())
     }
 
     /// Lets the session speak for another of the user's tenants; the cookie stays good.
@@ -210,7 +211,7 @@ impl Inner {
         let record = by(&actor, who.tenant, Action::SessionEnded, &resource, now);
         self.record(&mut tx, client, record).await?;
         tx.commit().await?;
-        self.catch_up().await?;
+        self.catch_up_now().await;
         Ok(true)
     }
 
@@ -229,7 +230,8 @@ impl Inner {
         self.record(&mut tx, client, record).await?;
         tx.commit().await?;
         tracing::warn!(session.id = %row.id, "an old refresh cookie was shown again; session ended");
-        self.catch_up().await
+        self.catch_up_now().await;
+        Ok(())
     }
 
     async fn go_on(&self, on: Continued, now: Timestamp) -> Result<Login, IdentityError> {

@@ -145,6 +145,12 @@ impl Fixture {
         self.identity.refresh(cookie, &self.client()).await
     }
 
+    async fn break_records(&self, is_broken: bool) {
+        let mut tx = self.db.system_tx().await.unwrap();
+        audit_rows::set_broken(&mut tx, is_broken).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn actions(&self) -> Vec<String> {
         let mut reader = self.db.reader().await.unwrap();
         audit_rows::actions(&mut reader).await.unwrap()

@@ -61,6 +61,14 @@ pub(super) fn start(inner: &Arc<Inner>, tasks: &Tasks) {
 }
 
 impl Inner {
+    /// Reads what this node itself has just revoked. The change is committed whatever comes of
+    /// this, so a failure is not the caller's: the next poll reads it.
+    pub(super) async fn catch_up_now(&self) {
+        if let Err(error) = self.catch_up().await {
+            tracing::warn!(%error, "a revocation is seen with the next poll only");
+        }
+    }
+
     /// Reads the revocations that are not known yet, in their order.
     pub(super) async fn catch_up(&self) -> Result<(), IdentityError> {
         loop {

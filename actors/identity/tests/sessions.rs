@@ -250,3 +250,36 @@ async fn a_role_that_changed_is_seen_once_the_user_was_revoked_from_the_cache() 
 
     assert_eq!(world.principal(&login).await.role, Some(Role::Viewer));
 }
+
+#[tokio::test]
+async fn a_change_without_its_record_does_not_happen() {
+    let world = Fixture::start().await;
+    let login = world.log_in(ADA).await;
+    let who = world.principal(&login).await;
+    let (token, _) = world.mailed(ADA).await;
+    world.break_records(true).await;
+
+    assert!(world.verify_token(&token).await.is_err());
+    assert!(world.request(BOB).await.is_err());
+    assert!(world.identity.logout(&who, &world.client()).await.is_err());
+    assert!(world.identity.rotate_default_key(&who, &world.client()).await.is_err());
+
+    world.break_records(false).await;
+    assert!(world.refresh(&cookie(&login)).await.is_ok());
+    assert!(world.verify_token(&token).await.is_ok());
+    assert!(world.outbox().await.iter().all(|(_, secret)| secret.email == ADA));
+}
+
+#[tokio::test]
+async fn a_token_does_not_outlive_its_session() {
+    let world = Fixture::start().await;
+    let (token, _) = world.mailed(ADA).await;
+    let login = world.verify_token(&token).await.unwrap();
+    world.advance_s(30 * 86_400 - 60);
+    let last = world.refresh(&cookie(&login)).await.unwrap();
+    world.principal(&last).await;
+
+    world.advance_s(60);
+
+    assert!(is_refused(&world.identity.authenticate(last.access_token.expose_secret()).await));
+}
