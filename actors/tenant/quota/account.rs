@@ -72,6 +72,7 @@ impl Book {
                 Some(index) => former.remove(index),
                 None => Account::new(meter.meter.clone(), meter.kind),
             };
+            account.kind = meter.kind;
             account.limit = meter.limit;
             account.is_listed = true;
             self.accounts.push(account);
@@ -90,12 +91,14 @@ impl Book {
     }
 
     /// Returns the account, made if the plan in force does not have the meter: what the journal
-    /// says happened under a former catalogue.
+    /// says happened under a former catalogue. Until a period that closes it says that it is a
+    /// counter, it is kept as a level: a level that is reset once is lost, also when the catalogue
+    /// has it again.
     pub(super) fn get_mut(&mut self, meter: &MeterName) -> Option<&mut Account> {
         let known = self.accounts.iter().position(|account| account.meter == *meter);
         let index = known.unwrap_or(self.accounts.len());
         if known.is_none() {
-            self.accounts.push(Account::new(meter.clone(), MeterKind::Counter));
+            self.accounts.push(Account::new(meter.clone(), MeterKind::Level));
         }
         self.accounts.get_mut(index)
     }
@@ -140,6 +143,9 @@ impl Book {
             let account = self.get_mut(&closed.meter).ok_or("there is no such account")?;
             if account.used != closed.used || account.reserved != closed.reserved {
                 return Err(format!("{} does not close as the entry says", closed.meter));
+            }
+            if !account.is_listed {
+                account.kind = MeterKind::Counter;
             }
             accounts.push(account.clone());
             account.used = 0;
