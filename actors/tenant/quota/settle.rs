@@ -51,8 +51,12 @@ impl Quota {
             charges.push(self.settling(hold.period, &held.meter, held.amount, amount)?);
         }
         for extra in &used {
-            if extra.amount > 0 && !hold.items.iter().any(|held| held.meter == extra.meter) {
-                charges.push(self.settling(hold.period, &extra.meter, 0, extra.amount)?);
+            if hold.items.iter().any(|held| held.meter == extra.meter) {
+                continue;
+            }
+            let charge = self.settling(hold.period, &extra.meter, 0, extra.amount)?;
+            if extra.amount > 0 {
+                charges.push(charge);
             }
         }
         Ok(Decision::New(Fact::Committed {
