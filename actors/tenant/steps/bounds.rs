@@ -3,7 +3,7 @@
 //! The bounds are generous, not certain: a step that goes beyond what is held takes the excess
 //! if it is available, and fails with `quota-exceeded` if it is not.
 
-use super::{JobShape, Resolution, SceneShape, StepName};
+use super::{JobShape, MAX_PLAN_MS, Resolution, SceneShape, StepName};
 use crate::tenant::quota::Item;
 
 /// Speech is slower than this for no ordinary text: 15 letters take about a second, a Chinese
@@ -30,10 +30,16 @@ pub fn speech_bound_ms(scene: SceneShape) -> u64 {
 }
 
 /// Returns the most that a plan's video is expected to last: each scene as long as the longer of
-/// its stated duration and its speech.
+/// its stated duration and its speech, in whole frames. A job whose video would be longer than
+/// any may be fails before it is charged, so that no more than that is ever needed.
 pub fn length_bound_ms(shape: &JobShape) -> u64 {
-    let longest = |scene: &SceneShape| speech_bound_ms(*scene).max(u64::from(scene.duration_ms));
-    shape.scenes.iter().map(longest).fold(0, u64::saturating_add)
+    let longest = |scene: &SceneShape| {
+        let scene_ms = speech_bound_ms(*scene).max(u64::from(scene.duration_ms));
+        scene_ms.div_ceil(SEGMENT_GRID_MS).saturating_mul(SEGMENT_GRID_MS)
+    };
+    let rounding_ms = shape.scenes.iter().map(|_| SEGMENT_GRID_MS).fold(0, u64::saturating_add);
+    let length_ms = shape.scenes.iter().map(longest).fold(0, u64::saturating_add);
+    length_ms.min(MAX_PLAN_MS.saturating_add(rounding_ms))
 }
 
 /// Returns what a job may use at most: one image a scene, speech by the text's length, video by
@@ -43,7 +49,7 @@ pub fn upper_bounds(shape: &JobShape) -> Vec<Item> {
     let speech_ms = shape.scenes.iter().copied().map(speech_bound_ms).fold(0, u64::saturating_add);
     let amounts = [
         ("images", u64::try_from(shape.scenes.len()).unwrap_or(u64::MAX)),
-        ("tts_ms", speech_ms),
+        ("tts_ms", speech_ms.min(MAX_PLAN_MS)),
         ("render_ms", length_ms),
         ("storage_bytes", storage_bound_bytes(shape.resolution, length_ms)),
     ];
