@@ -55,9 +55,9 @@ impl TenantState {
 
     /// Applies a command and seals what it comes to.
     ///
-    /// An entry's time is `max(now, last)`; what was due before carries the time at which it was.
+    /// An entry's time is `max(now, last)`, and never before its period; what was due before carries the time at which it was.
     pub fn apply(&mut self, command: &TenantCommand, author: &Author<'_>, now: Timestamp) -> Turn {
-        let now = now.max(self.last_at);
+        let now = self.not_before_recorded(now);
         let mut turn = Turn { lines: Vec::with_capacity(1), own: None, verdict: Verdict::MoreDue };
         if self.record_due(now, &mut turn.lines) {
             match command {
@@ -66,6 +66,12 @@ impl TenantState {
             }
         }
         turn
+    }
+
+    /// The clock may step back. Time does not: neither behind the last entry, nor behind the period
+    /// that was opened for commands which left no entry, since replay opens it by the first one.
+    fn not_before_recorded(&self, now: Timestamp) -> Timestamp {
+        now.max(self.last_at).max(self.quota.opened_at())
     }
 
     fn apply_usage(
@@ -247,12 +253,12 @@ impl TenantState {
 
     /// Reports where the tenant stands.
     pub fn report(&self, now: Timestamp) -> UsageReport {
-        self.quota.report(now.max(self.last_at))
+        self.quota.report(self.not_before_recorded(now))
     }
 
     /// Describes a hold, open or ended.
     pub fn reservation(&self, id: ReservationId, now: Timestamp) -> Option<Reservation> {
-        self.quota.reservation(id, now.max(self.last_at))
+        self.quota.reservation(id, self.not_before_recorded(now))
     }
 
     /// Returns when something becomes due by itself: an expiry, a period's end, a job's end.
@@ -312,6 +318,13 @@ pub enum SnapshotError {
     Version(u32),
 }
 
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+mod edges;
 #[cfg(test)]
 #[expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
 mod tests;

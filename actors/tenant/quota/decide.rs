@@ -148,7 +148,7 @@ impl Quota {
         }
         let items = self.hold_charges(Self::merged(items, 1)?)?;
         // An id is used once, whatever became of its hold.
-        if let Some(known) = self.reservation(reservation, now) {
+        if let Some(known) = self.reservation_as_is(reservation) {
             return Err(Refusal::ReservationSettled { settled: Box::new(known) });
         }
         Ok(Decision::New(Fact::Reserved {

@@ -1,5 +1,7 @@
 //! What can be read from a quota without changing it.
 
+use std::borrow::Cow;
+
 use super::account::Account;
 use super::decide::shown;
 use super::{
@@ -13,15 +15,20 @@ use crate::tenant::plan::{MeterKind, MeterName, MeterTerms};
 impl Quota {
     /// Reports where the tenant stands, as if everything due by now had been recorded.
     pub fn report(&self, now: Timestamp) -> UsageReport {
+        self.ahead(now).report_as_is(now)
+    }
+
+    /// Returns the quota as it is once everything due by now is recorded.
+    fn ahead(&self, now: Timestamp) -> Cow<'_, Self> {
         if self.period.is_some() && self.next_due().is_none_or(|due| due > now) {
-            return self.report_as_is(now);
+            return Cow::Borrowed(self);
         }
         let mut ahead = self.clone();
         let mut facts = Vec::new();
         while !ahead.record_due(now, &mut facts) {
             facts.clear();
         }
-        ahead.report_as_is(now)
+        Cow::Owned(ahead)
     }
 
     fn report_as_is(&self, now: Timestamp) -> UsageReport {
@@ -67,25 +74,31 @@ impl Quota {
         account.map_or(0, |account| account.used)
     }
 
+    /// Returns when the open period began; the beginning of time while none is open.
+    pub(in crate::tenant) fn opened_at(&self) -> Timestamp {
+        self.period.map_or(Timestamp::MIN, |period| period.start)
+    }
+
     /// Returns the open period's name.
     pub(in crate::tenant) fn open_period_name(&self) -> PeriodName {
         self.period_name()
     }
 
-    /// Describes a hold, open or ended; none if it never was, or is forgotten.
+    /// Describes a hold, open or ended, as if everything due by now had been recorded; none if it
+    /// never was, or is forgotten.
     pub fn reservation(&self, id: ReservationId, now: Timestamp) -> Option<Reservation> {
+        self.ahead(now).reservation_as_is(id)
+    }
+
+    /// Describes a hold when nothing is due any more.
+    pub(super) fn reservation_as_is(&self, id: ReservationId) -> Option<Reservation> {
         let Some(hold) = self.holds.get(&id) else {
             return self.settled.get(&id).map(|settled| settled.view(id));
-        };
-        let (state, charged) = if hold.expires_at > now {
-            (ReservationState::Held, None)
-        } else {
-            (ReservationState::Expired, Some(0))
         };
         let accounts = hold.items.iter().filter_map(|held| self.account(hold.period, &held.meter));
         Some(Reservation {
             id,
-            state,
+            state: ReservationState::Held,
             expires_at: hold.expires_at,
             items: hold
                 .items
@@ -93,7 +106,7 @@ impl Quota {
                 .map(|held| ReservedItem {
                     meter: held.meter.clone(),
                     amount: held.amount,
-                    charged,
+                    charged: None,
                 })
                 .collect(),
             remaining: accounts.map(|a| (a.meter.clone(), shown(a))).collect(),
