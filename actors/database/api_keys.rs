@@ -78,3 +78,9 @@ pub(crate) async fn revoke_default(
     let row = query.fetch_optional(session.connection()).await?;
     row.map(|row| column::parsed(&row, KEYS, "id")).transpose()
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![INSERT_DEFAULT, STANDING, REVOKE_DEFAULT]
+}

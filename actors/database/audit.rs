@@ -61,3 +61,9 @@ pub(crate) async fn set_broken(
     sqlx::query(query).execute(session.connection()).await?;
     Ok(())
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![INSERT]
+}

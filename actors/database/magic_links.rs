@@ -151,3 +151,9 @@ fn read(row: &AnyRow) -> Result<LinkRow, StoreError> {
         attempts: column::plain(row, "attempts")?,
     })
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![INSERT, REQUESTED_SINCE, ATTEMPTS_SINCE, END_OPEN, USE_TOKEN, COUNT_ATTEMPT, END, PURGE]
+}

@@ -219,3 +219,11 @@ pub(crate) async fn secrets(session: &mut impl Session) -> Result<i64, StoreErro
     let query = "SELECT COUNT(*) FROM mail_outbox WHERE secret_sealed IS NOT NULL";
     Ok(sqlx::query(query).fetch_one(session.connection()).await?.try_get(0)?)
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    let mut all = vec![INSERT, CLAIM, POSTPONE, HAND_BACK, SETTLE, NEXT_DUE, DEPTH, PURGE];
+    all.extend(INSERT_ALERTS.texts().iter().map(String::as_str));
+    all
+}

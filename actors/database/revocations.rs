@@ -59,3 +59,9 @@ fn number(seq: i64) -> Result<u64, StoreError> {
     let wrong = || StoreError::Corrupt { table: "revocations", id: seq.to_string(), column: "seq" };
     u64::try_from(seq).map_err(|_| wrong())
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![NEXT, LAST, INSERT, AFTER, PURGE]
+}

@@ -212,3 +212,9 @@ fn read(row: &AnyRow) -> Result<SessionRow, StoreError> {
         revoked_at: column::optional_time(row, "revoked_at")?,
     })
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![INSERT, ONE, LIVE_OF_USER, ROTATE, SWITCH, REVOKE, REVOKE_ALL, STANDING, PURGE]
+}

@@ -98,10 +98,17 @@ async fn every_statement_can_be_prepared() {
         log.connection().prepare(sqlx::SqlStr::from_static(sql)).await.expect(sql);
     }
     let families = [
+        api_keys::statements(),
+        audit::statements(),
         chunks::statements(),
         heads::statements(),
         listings::statements(),
+        magic_links::statements(),
+        mail_outbox::statements(),
         projections::statements(),
+        revocations::statements(),
+        sessions::statements(),
+        users::statements(),
     ];
     for sql in families.concat() {
         main.connection().prepare(sqlx::SqlStr::from_static(sql)).await.expect(sql);

@@ -154,3 +154,9 @@ pub(crate) async fn set_role(
     let result = query.execute(session.connection()).await?;
     ensure_rows(MEMBERSHIPS, result.rows_affected(), 1)
 }
+
+/// Every statement of this family, for the test that prepares them all.
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![INSERT_USER, USER_BY_EMAIL, USER, INSERT_TENANT, INSERT_MEMBERSHIP, MEMBERSHIPS_OF, OWNERS]
+}
