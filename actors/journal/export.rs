@@ -76,6 +76,7 @@ fn is_month(text: &str) -> bool {
         year.len() == 4
             && is_digits(year)
             && month.len() == 2
+            && is_digits(month)
             && month.parse().is_ok_and(|month: u8| (1..=12).contains(&month))
     })
 }

@@ -6,7 +6,6 @@
 
 mod decide;
 mod follow;
-mod steps;
 
 use std::sync::Arc;
 
@@ -92,9 +91,7 @@ impl Actor for TenantActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             TenantMsg::Decide(call) => life.decide(call, Lookup::NotAsked),
-            TenantMsg::DecideKnown(call, asked_at, found) => {
-                life.decide_known(call, asked_at, found);
-            }
+            TenantMsg::DecideKnown(call, found) => life.decide_known(call, found),
             TenantMsg::Read(read) => life.read(*read),
             TenantMsg::PlanRead(job, plan) => life.plan_read(job, plan),
             TenantMsg::StepReady(ready) => life.step_ready(*ready),
@@ -118,10 +115,8 @@ impl Actor for TenantActor {
             self.shell.alarms.clear(life.tenant);
         }
         // A life whose entries failed has nothing that is worth keeping.
-        if life.vitals.in_flight.settle().await
-            && let Some(checkpoint) = life.book.checkpoint(1)
-        {
-            checkpoint.store().await;
+        if life.vitals.in_flight.settle().await {
+            life.book.snapshot().await;
         }
         Ok(())
     }
