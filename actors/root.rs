@@ -25,7 +25,7 @@ use crate::ids::TenantId;
 use crate::intents::{IntentDeps, Intents};
 use crate::journal::{Journal, JournalError, JournalSettings};
 use crate::mail::{Mail, MailDeps, MailError, MailSettings, Wake};
-use crate::privacy::keys::{KeyError, KeyRing};
+use crate::privacy::keys::{KeyError, KeyRing, SigningKey};
 use crate::storage::{Storage, StorageError, StorageSettings};
 use crate::studio::{Studio, StudioError, StudioSettings};
 use crate::tenant::plan::Catalogue;
@@ -39,9 +39,8 @@ const TASKS_SHARE: Duration = Duration::from_secs(3);
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
 
 /// Which key of the ring signs the journal's end; a rotation counts the generation up.
-pub const HEADS_PURPOSE: &str = "journal";
-/// The generation in use.
-pub const HEADS_GENERATION: u32 = 1;
+const HEADS_PURPOSE: &str = "journal-heads";
+const HEADS_GENERATION: u32 = 0;
 
 /// What is configured.
 #[derive(Clone, Debug)]
@@ -157,7 +156,7 @@ impl House {
         // First the lock on the folder: nothing of another process is touched.
         let database = Database::open(&database, &tasks).await?;
         let keys = KeyRing::open(&settings.data_dir)?;
-        let signer = Arc::new(keys.signing_key(HEADS_PURPOSE, HEADS_GENERATION)?);
+        let signer = Arc::new(heads_key(&keys)?);
         let journal = JournalSettings { signer: Some(signer), ..JournalSettings::default() };
         let journal = Journal::start(&database, Arc::clone(&clock), &tasks, journal).await?;
         let storage = Storage::open(&settings.storage).await?;
@@ -241,6 +240,11 @@ impl House {
             .await;
         report.is_clean()
     }
+}
+
+/// Returns the key that signs the journal's end.
+pub fn heads_key(keys: &KeyRing) -> Result<SigningKey, KeyError> {
+    keys.signing_key(HEADS_PURPOSE, HEADS_GENERATION)
 }
 
 /// What the identity plane and the relays share.

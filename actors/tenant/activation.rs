@@ -22,6 +22,9 @@ const WAKE_WITHIN: Duration = Duration::from_secs(30);
 /// Entries beyond which replaying gets a thread of its own: it would hold up others otherwise.
 const ENTRIES_IN_PLACE: usize = 2_000;
 
+/// The answer for a tenant that only an operator can mend.
+const UNPROJECTED: TenantError = TenantError::Quarantined { retry_after_s: 60 };
+
 /// Finds a tenant, waking it if it sleeps; waits until the deadline at most.
 pub(super) async fn find(
     shell: &Arc<Shell>,
@@ -29,6 +32,9 @@ pub(super) async fn find(
     deadline: Deadline,
 ) -> Result<Arc<Live>, TenantError> {
     loop {
+        if shell.journal.is_quarantined(tenant) {
+            return Err(UNPROJECTED);
+        }
         match shell.directory.route(tenant) {
             Route::Live(live) => return Ok(live),
             Route::Refused(error) => return Err(error),
@@ -85,7 +91,7 @@ async fn activate(shell: &Arc<Shell>, tenant: TenantId) -> Result<Arc<Live>, Ten
     let book = book.map_err(|error| {
         // The log says something that cannot be: this tenant must not run before it is looked at.
         tracing::error!(tenant.id = %tenant, %error, "a tenant cannot be rebuilt");
-        TenantError::Quarantined { retry_after_s: 60 }
+        UNPROJECTED
     })?;
     let vitals = Arc::clone(book.vitals());
     let generation = shell.directory.next_generation();

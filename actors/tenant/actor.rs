@@ -6,6 +6,7 @@
 
 mod decide;
 mod follow;
+mod steps;
 
 use std::sync::Arc;
 
@@ -91,7 +92,9 @@ impl Actor for TenantActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             TenantMsg::Decide(call) => life.decide(call, Lookup::NotAsked),
-            TenantMsg::DecideKnown(call, found) => life.decide_known(call, found),
+            TenantMsg::DecideKnown(call, asked_at, found) => {
+                life.decide_known(call, asked_at, found);
+            }
             TenantMsg::Read(read) => life.read(*read),
             TenantMsg::PlanRead(job, plan) => life.plan_read(job, plan),
             TenantMsg::StepReady(ready) => life.step_ready(*ready),
@@ -115,8 +118,10 @@ impl Actor for TenantActor {
             self.shell.alarms.clear(life.tenant);
         }
         // A life whose entries failed has nothing that is worth keeping.
-        if life.vitals.in_flight.settle().await {
-            life.book.snapshot().await;
+        if life.vitals.in_flight.settle().await
+            && let Some(checkpoint) = life.book.checkpoint(1)
+        {
+            checkpoint.store().await;
         }
         Ok(())
     }

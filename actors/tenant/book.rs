@@ -21,7 +21,7 @@ use super::quota::Verdict;
 use super::state::{self, ReplayError, TenantCommand, TenantOutcome, TenantState, Turn};
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::TenantId;
-use crate::journal::entry::Author;
+use crate::journal::entry::{Author, EntryHash};
 use crate::journal::{self, Done, Handover, Incarnation, Journal, Line, Recovered, Room};
 
 /// How long a key is kept after its use and after its period's end.
@@ -139,6 +139,18 @@ impl Book {
         }
     }
 
+    /// Notes that the journal is asked for a key, and returns the entry as of which it is.
+    pub(super) fn ask_journal(&mut self) -> u64 {
+        let seq = self.state.seq();
+        self.keys.ask(seq);
+        seq
+    }
+
+    /// Notes that the journal answered what it was asked as of an entry.
+    pub(super) fn journal_answered(&mut self, asked_at: u64) {
+        self.keys.answered(asked_at);
+    }
+
     /// Applies a command and seals what came of it; nothing is on its way yet.
     pub(super) fn decide(&mut self, command: &TenantCommand, author: &Author<'_>) -> Decided {
         let Turn { lines, own, verdict } = self.state.apply(command, author, self.clock.now());
@@ -193,22 +205,21 @@ impl Book {
         self.vitals.in_flight.after(self.state.seq(), release);
     }
 
-    /// Stores a snapshot; call it with nothing in flight.
-    pub(super) async fn snapshot(&mut self) {
-        if self.state.seq() == self.snapshot_at {
-            return;
+    /// Takes the state as it is now for a snapshot, if enough changed since the last one.
+    pub(super) fn checkpoint(&mut self, after_entries: u64) -> Option<Checkpoint> {
+        let seq = self.state.seq();
+        if seq.saturating_sub(self.snapshot_at) < after_entries.max(1) {
+            return None;
         }
-        let state = String::from_utf8(self.state.snapshot()).expect("JSON is UTF-8");
-        let state = RawValue::from_string(state).expect("a snapshot is JSON");
-        let snapshot = Snapshot { keys: Cow::Borrowed(self.keys.filter()), state: &state };
-        let body = serde_json::to_string(&snapshot).expect("plain data has a JSON form");
-        let (seq, hash) = (self.state.seq(), self.state.head());
-        let snapshot = journal::Snapshot { seq, hash, body };
-        match self.journal.snapshot(self.tenant, snapshot).await {
-            Ok(()) => self.snapshot_at = seq,
-            // Without it the next activation reads more lines; nothing is lost.
-            Err(error) => tracing::debug!(tenant.id = %self.tenant, %error, "snapshot not stored"),
-        }
+        self.snapshot_at = seq;
+        Some(Checkpoint {
+            tenant: self.tenant,
+            seq,
+            hash: self.state.head(),
+            state: self.state.snapshot(),
+            keys: self.keys.filter().clone(),
+            journal: self.journal.clone(),
+        })
     }
 
     /// Says whether a job is queued or running.
@@ -220,6 +231,32 @@ impl Book {
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         let retry = self.state.jobs().next_retry_at(self.clock.now());
         self.state.next_due().into_iter().chain(retry).min()
+    }
+}
+
+/// A state on its way to become a snapshot.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    tenant: TenantId,
+    pub(super) seq: u64,
+    hash: EntryHash,
+    state: Vec<u8>,
+    keys: KeyFilter,
+    journal: Journal,
+}
+
+impl Checkpoint {
+    /// Stores it; call it once its last entry is on disk. Without it the next activation reads
+    /// more lines, so a failure loses nothing.
+    pub(super) async fn store(self) {
+        let state = String::from_utf8(self.state).expect("JSON is UTF-8");
+        let state = RawValue::from_string(state).expect("a snapshot is JSON");
+        let snapshot = Snapshot { keys: Cow::Owned(self.keys), state: &state };
+        let body = serde_json::to_string(&snapshot).expect("plain data has a JSON form");
+        let snapshot = journal::Snapshot { seq: self.seq, hash: self.hash, body };
+        if let Err(error) = self.journal.snapshot(self.tenant, snapshot).await {
+            tracing::debug!(tenant.id = %self.tenant, %error, "snapshot not stored");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A key whose entry is still in flight is kept with its answer, and so are the last few after
 //! that. All others the journal finds by their digest; the filter says for which to ask it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::filter::{KeyFilter, Probe};
@@ -42,6 +42,9 @@ pub(super) struct Keys {
     recent: HashMap<Arc<str>, Known>,
     order: VecDeque<(u64, Arc<str>)>,
     filter: KeyFilter,
+    /// The entries after which the journal was asked for a key and has not answered yet. What was
+    /// used since then is kept exactly: the journal's answer may be older than that.
+    asked: BTreeMap<u64, usize>,
 }
 
 impl Keys {
@@ -72,8 +75,24 @@ impl Keys {
         self.filter.insert(Probe::of(idem), keep_until);
     }
 
+    /// Notes that the journal is asked for a key as of entry `seq`.
+    pub(super) fn ask(&mut self, seq: u64) {
+        *self.asked.entry(seq).or_default() += 1;
+    }
+
+    /// Notes that the journal has answered, or could not.
+    pub(super) fn answered(&mut self, seq: u64) {
+        if let Some(count) = self.asked.get_mut(&seq) {
+            *count -= 1;
+            if *count == 0 {
+                self.asked.remove(&seq);
+            }
+        }
+    }
+
     /// Lets go of the exact form of keys that are on disk up to `durable`, but for the last few.
     pub(super) fn trim(&mut self, durable: u64) {
+        let durable = self.asked.keys().next().map_or(durable, |asked| durable.min(*asked));
         while self.order.len() > RECENT_KEYS
             && self.order.front().is_some_and(|(seq, _)| *seq <= durable)
         {
@@ -128,6 +147,21 @@ mod tests {
         assert!(matches!(keys.look("a-1", NOW), Seen::Perhaps));
         assert!(matches!(keys.look("a-20", NOW), Seen::By(known) if known.seq == 20));
         assert_eq!(keys.recent_count(), RECENT_KEYS);
+    }
+
+    #[test]
+    fn a_key_used_while_the_journal_is_asked_stays_exact_until_it_answered() {
+        let mut keys = Keys::default();
+        keys.ask(0);
+        for seq in 1..=20 {
+            keys.remember(&format!("a-{seq}"), known(seq), LATER);
+            keys.trim(seq);
+        }
+        assert!(matches!(keys.look("a-1", NOW), Seen::By(_)));
+
+        keys.answered(0);
+        keys.trim(20);
+        assert!(matches!(keys.look("a-1", NOW), Seen::Perhaps));
     }
 
     #[test]

@@ -22,8 +22,8 @@ use crate::studio::plan::RenderPlan;
 pub(super) enum TenantMsg {
     /// Decide a caller's command.
     Decide(Box<Call>),
-    /// Decide a command whose key the journal was asked for.
-    DecideKnown(Box<Call>, Result<Option<Known>, JournalError>),
+    /// Decide a command whose key the journal was asked for, as of an entry.
+    DecideKnown(Box<Call>, u64, Result<Option<Known>, JournalError>),
     /// Look at the state, and answer once that state is on disk.
     Read(Box<Read>),
     /// A job's plan was read from the tenant's store, or is gone.

@@ -72,6 +72,7 @@ impl Life {
     pub(super) fn decide_known(
         &mut self,
         call: Box<Call>,
+        asked_at: u64,
         found: Result<Option<Known>, JournalError>,
     ) {
         match found {
@@ -81,6 +82,7 @@ impl Life {
                 call.into_reply().send(Err(TenantError::Unavailable));
             }
         }
+        self.book.journal_answered(asked_at);
     }
 
     /// Gives a key's first answer again, once the entry that it rests on is on disk.
@@ -100,14 +102,15 @@ impl Life {
         );
     }
 
-    fn look_up(&self, call: Box<Call>) {
+    fn look_up(&mut self, call: Box<Call>) {
+        let asked_at = self.book.ask_journal();
         let (journal, tenant) = (self.shell.journal.clone(), self.tenant);
         self.later("find-key", async move {
             let idem = call.idempotency.as_ref().map_or("", |key| key.idem.as_str());
             let found = journal.find_key(tenant, idem).await.map(|entry| {
                 entry.map(|entry| Known { outcome: entry.answer(), seq: entry.seq, fp: entry.fp })
             });
-            TenantMsg::DecideKnown(call, found)
+            TenantMsg::DecideKnown(call, asked_at, found)
         });
     }
 

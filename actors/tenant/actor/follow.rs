@@ -2,31 +2,30 @@
 
 use std::time::Duration;
 
-use tenantry_supervision::{Deadline, spawn};
+use tenantry_supervision::spawn;
 use tokio::time::Instant;
 
 use super::super::book::{Decided, draw};
-use super::super::call::TenantError;
 use super::super::feed::Event;
 use super::super::job_view::{JobEvent, JobView, StepView};
-use super::super::jobs::{Busy, StepEnd, StepReady, StepReport};
-use super::super::message::{Read, TenantMsg};
+use super::super::jobs::Busy;
+use super::super::message::Read;
 use super::super::metrics;
-use super::super::quota::{Command, Refusal, Verdict};
+use super::super::quota::{Command, Verdict};
 use super::super::state::TenantCommand;
-use super::super::steps::{FailKind, Job, JobCommand, JobFact, JobState, StepName};
+use super::super::steps::{FailKind, JobCommand, JobFact, JobState, StepName};
 use super::Life;
 use crate::clock::Timestamp;
 use crate::ids::JobId;
 use crate::journal::Line;
 use crate::journal::entry::{Author, EntryBody};
-use crate::studio::runner::{Discard, StepInput};
+use crate::studio::runner::Discard;
 
 /// How long the actor rests before it tries again what the journal had no room for.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const NO_ROOM_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long it rests before a step that got no slot, or a plan that could not be read.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Entries after which a tenant that never sleeps has a new snapshot: about a second of replay.
+const SNAPSHOT_EVERY: u64 = 50_000;
 
 /// A job that an entry changed, and which of its steps.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +91,7 @@ impl Life {
     }
 
     /// Enters a command of the actor's own; `None` when the journal has no room for it now.
-    fn enter(&mut self, command: &TenantCommand) -> Option<Verdict<()>> {
+    pub(super) fn enter(&mut self, command: &TenantCommand) -> Option<Verdict<()>> {
         let room = self.shell.node_gate.room(self.tenant).ok()?;
         let Decided { lines, verdict } = self.book.decide(command, &Author::SYSTEM);
         let changes = changes(&lines);
@@ -113,144 +112,6 @@ impl Life {
             Verdict::Refused(refusal) => Verdict::Refused(refusal),
             Verdict::MoreDue => Verdict::MoreDue,
         })
-    }
-
-    /// Takes a plan that was read.
-    pub(super) fn plan_read(
-        &mut self,
-        job: JobId,
-        plan: Result<Option<std::sync::Arc<crate::studio::plan::RenderPlan>>, TenantError>,
-    ) {
-        match plan {
-            Ok(Some(plan)) => {
-                self.jobs.plan_ready(job, plan);
-                self.jobs.drive(self.book.state().jobs(), job, self.book.now());
-            }
-            Ok(None) => self.give_up(job),
-            Err(_) => {
-                self.jobs.plan_failed(job);
-                self.alarm_in(RETRY_PAUSE);
-            }
-        }
-    }
-
-    /// Ends a job whose plan is gone: no attempt at any step could succeed.
-    fn give_up(&mut self, job: JobId) {
-        self.jobs.plan_failed(job);
-        let now = self.book.now();
-        let step =
-            self.book.state().jobs().get(job).and_then(|job| job.runnable(now).first().copied());
-        let Some(step) = step else { return };
-        let timeout_ms = self.shell.settings.timeouts.timeout_ms(step, 0);
-        let started = self.enter(&TenantCommand::Job(JobCommand::Start { job, step, timeout_ms }));
-        let attempt = self.attempts_at(job, step);
-        let failed = started.and_then(|_| {
-            self.enter(&TenantCommand::Job(JobCommand::Fail {
-                job,
-                step,
-                attempt,
-                kind: FailKind::Permanent,
-                code: "plan-missing".to_owned(),
-                draw: 0,
-            }))
-        });
-        if failed.is_none() {
-            self.alarm_in(RETRY_PAUSE);
-        }
-    }
-
-    /// Enters the start of a step that has its slot; the step begins once that is on disk.
-    pub(super) fn step_ready(&mut self, ready: StepReady) {
-        let StepReady { job, step, go } = ready;
-        let Some(plan) = self.jobs.plan(job).filter(|_| self.jobs.is_wanted(job, step)) else {
-            return;
-        };
-        // Whatever is missing, the dropped `go` tells the step that it does not begin.
-        let Ok(room) = self.shell.node_gate.room(self.tenant) else { return };
-        let bytes = self.book.state().jobs().get(job).map_or(0, Job::input_bytes);
-        let timeout_ms = self.shell.settings.timeouts.timeout_ms(step, bytes);
-        let command = TenantCommand::Job(JobCommand::Start { job, step, timeout_ms });
-        let Decided { lines, verdict } = self.book.decide(&command, &Author::SYSTEM);
-        let changes = changes(&lines);
-        let events = self.events(&changes);
-        let input = match (verdict, self.book.state().jobs().get(job)) {
-            (Verdict::Admitted(_), Some(found)) => found.step(step).map(|state| StepInput {
-                tenant: self.tenant,
-                job,
-                step,
-                attempt: state.attempts,
-                is_last_attempt: state.is_last_attempt(),
-                deadline: Deadline::after(Duration::from_millis(timeout_ms)),
-                span: state.span,
-                plan,
-                results: found
-                    .steps
-                    .iter()
-                    .filter_map(|step| Some((step.name, step.result.clone()?)))
-                    .collect(),
-            }),
-            _ => None,
-        };
-        let feed = std::sync::Arc::clone(&self.feed);
-        self.book.hand_over(
-            lines,
-            room,
-            Box::new(move |result| {
-                if let (true, Some(input)) = (result.is_ok(), input) {
-                    // A step that was cancelled meanwhile is not there any more.
-                    let _ = go.send(input);
-                    feed.publish(events);
-                }
-            }),
-        );
-        self.follow(&changes);
-    }
-
-    /// Enters how an attempt ended.
-    pub(super) fn step_ended(&mut self, report: StepReport) {
-        let (job, step, attempt) = (report.job, report.step, report.attempt);
-        let command = match &report.end {
-            StepEnd::NotBegun => None,
-            StepEnd::Succeeded(result) => {
-                Some(JobCommand::Succeed { job, step, attempt, result: result.clone() })
-            }
-            StepEnd::Failed(error) => {
-                tracing::info!(tenant.id = %self.tenant, job.id = %job, %step, attempt,
-                    code = error.code, detail = error.detail, "a step's attempt failed");
-                let (kind, code) = (error.kind, error.code.to_owned());
-                Some(JobCommand::Fail { job, step, attempt, kind, code, draw: draw() })
-            }
-            StepEnd::TimedOut => Some(JobCommand::Timeout { job, step, attempt, draw: draw() }),
-        };
-        let Some(command) = command else {
-            self.jobs.ended(job, step);
-            self.alarm_in(RETRY_PAUSE);
-            return;
-        };
-        match self.enter(&TenantCommand::Job(command)) {
-            // What was worked out is not thrown away because the journal is busy.
-            None => self.later("step-report", async move {
-                tokio::time::sleep(NO_ROOM_PAUSE).await;
-                TenantMsg::StepEnded(Box::new(report))
-            }),
-            Some(Verdict::MoreDue) => {
-                let _ = self.myself.send_message(TenantMsg::StepEnded(Box::new(report)));
-            }
-            Some(verdict) => {
-                if let Verdict::Refused(refusal) = verdict
-                    && !matches!(
-                        refusal,
-                        Refusal::StaleAttempt | Refusal::JobNotFound | Refusal::JobState { .. }
-                    )
-                {
-                    tracing::warn!(tenant.id = %self.tenant, job.id = %job, %step, %refusal,
-                        "a step's end was refused");
-                }
-                self.jobs.ended(job, step);
-                self.jobs.drive(self.book.state().jobs(), job, self.book.now());
-                self.set_alarm();
-            }
-        }
     }
 
     /// Writes the events that tell of changes, as the state is now.
@@ -299,7 +160,31 @@ impl Life {
                 self.tidy_up(change.job);
             }
         }
-        self.set_alarm();
+        if changes.is_empty() {
+            self.set_alarm_for(self.book.state().next_due());
+        } else {
+            self.set_alarm();
+        }
+        self.checkpoint();
+    }
+
+    /// Stores a snapshot now and then also of a tenant that never sleeps: otherwise its next
+    /// activation would read everything since the last one.
+    fn checkpoint(&mut self) {
+        let Some(checkpoint) = self.book.checkpoint(SNAPSHOT_EVERY) else { return };
+        let (durable, is_durable) = tokio::sync::oneshot::channel();
+        self.vitals.in_flight.after(
+            checkpoint.seq,
+            Box::new(move |result| {
+                // The task below waits for as long as it lives.
+                let _ = durable.send(result);
+            }),
+        );
+        spawn("checkpoint", &self.shell.tasks, async move {
+            if let Ok(Ok(())) = is_durable.await {
+                checkpoint.store().await;
+            }
+        });
     }
 
     /// Removes what an ended job no longer needs.
@@ -323,13 +208,12 @@ impl Life {
         });
     }
 
-    fn attempts_at(&self, job: JobId, step: StepName) -> u32 {
-        let job = self.book.state().jobs().get(job);
-        job.and_then(|job| job.step(step)).map_or(0, |step| step.attempts)
+    pub(super) fn set_alarm(&mut self) {
+        self.set_alarm_for(self.book.next_due());
     }
 
-    fn set_alarm(&mut self) {
-        let Some(due) = self.book.next_due() else { return };
+    fn set_alarm_for(&mut self, due: Option<Timestamp>) {
+        let Some(due) = due else { return };
         if self.alarm_at.is_some_and(|set| set <= due) {
             return;
         }
@@ -337,7 +221,7 @@ impl Life {
         self.shell.alarms.set(self.tenant, Instant::now() + due.since(self.book.now()));
     }
 
-    fn alarm_in(&mut self, pause: Duration) {
+    pub(super) fn alarm_in(&mut self, pause: Duration) {
         let at: Timestamp = self.book.now().checked_add(pause).unwrap_or(Timestamp::MAX);
         self.alarm_at = Some(self.alarm_at.map_or(at, |set| set.min(at)));
         self.shell.alarms.set(self.tenant, Instant::now() + pause);
