@@ -28,7 +28,7 @@ use crate::{pages, telemetry};
 
 use house::House;
 pub use house::HouseError;
-pub(crate) use house::{database_settings, identity_settings};
+pub(crate) use house::{database_settings, heads_key, identity_settings};
 
 /// Of the drain's time, what open requests may take.
 const REQUESTS_SHARE: Duration = Duration::from_secs(10);

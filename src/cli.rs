@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tenantry_actors::ids::TenantId;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -43,6 +44,9 @@ enum Command {
     Migrate,
     /// Looks whether everything that the server needs is there.
     Doctor,
+    /// Reads the journal, also beside a running server.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Makes tenants.
     #[command(subcommand)]
     Tenant(TenantCommand),
@@ -51,6 +55,21 @@ enum Command {
     Docs {
         /// Which part.
         part: DocsPart,
+    },
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum LedgerCommand {
+    /// Checks every row, entry, signature and projection, and names the first that is wrong.
+    Verify,
+    /// Prints the entries of a month as JSON Lines.
+    Export {
+        /// The month, as `2026-11`.
+        #[arg(long)]
+        month: String,
+        /// Only entries of this tenant.
+        #[arg(long)]
+        tenant: Option<TenantId>,
     },
 }
 
@@ -124,6 +143,10 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
             Command::Serve => serve(config).await,
             Command::Migrate => commands::migrate(&config).await,
             Command::Doctor => commands::doctor(&config).await,
+            Command::Ledger(LedgerCommand::Verify) => commands::verify_ledger(&config).await,
+            Command::Ledger(LedgerCommand::Export { month, tenant }) => {
+                commands::export_ledger(&config, month, *tenant).await
+            }
             Command::Tenant(TenantCommand::Create { name, count, json }) => {
                 commands::create_tenants(&config, name, *count, *json).await
             }

@@ -30,8 +30,10 @@ use frame::MaybeVisitor;
 pub fn router(web: Web) -> Router {
     Router::new()
         .route("/", get(start))
-        .route("/login", get(login::show).post(login::ask))
-        .route("/login/code", post(login::enter))
+        .route("/login", get(login::show))
+        // A path of its own: the mailed link must not be a mere jump within this page.
+        .route("/login/mail", get(login::again).post(login::ask))
+        .route("/login/code", get(login::again).post(login::enter))
         .route("/logout", post(login::leave))
         .route("/create", get(create::show).post(create::submit))
         .route("/jobs/{id}", get(job::show))

@@ -10,7 +10,7 @@ use tenantry_actors::identity::{Identity, IdentityDeps, IdentityError, IdentityS
 use tenantry_actors::intents::{IntentDeps, Intents};
 use tenantry_actors::journal::{Journal, JournalError, JournalSettings};
 use tenantry_actors::mail::{Mail, MailDeps, MailError, MailSettings, Wake};
-use tenantry_actors::privacy::keys::{KeyError, KeyRing};
+use tenantry_actors::privacy::keys::{KeyError, KeyRing, SigningKey};
 use tenantry_actors::storage::{Storage, StorageError, StorageSettings};
 use tenantry_actors::studio::{ProviderSettings, Studio, StudioError, StudioSettings, Tools};
 use tenantry_actors::tenant::plan::{Catalogue, CatalogueError};
@@ -22,6 +22,9 @@ use tenantry_supervision::spawn::Tasks;
 
 use crate::config::Config;
 use crate::config::field::Secret;
+
+/// The key of the journal's heads is not rotated yet.
+const HEADS_KEY_GENERATION: u32 = 0;
 
 /// Every part of the domain, running.
 #[derive(Debug)]
@@ -108,8 +111,9 @@ impl House {
         let tasks = Tasks::new();
         let database = Database::open(&database_settings(config, fatal), &tasks).await?;
         let keys = KeyRing::open(&data_dir)?;
-        let journal =
-            Journal::start(&database, clock.clone(), &tasks, JournalSettings::default()).await?;
+        let signer = Some(Arc::new(heads_key(&keys)?));
+        let settings = JournalSettings { signer, ..JournalSettings::default() };
+        let journal = Journal::start(&database, clock.clone(), &tasks, settings).await?;
         let storage = Storage::open(&StorageSettings { dir: storage_dir(config)? }).await?;
         let studio = Studio::start(studio_settings(config), storage.clone(), &tasks).await?;
         let tenants = Tenants::start(TenantDeps {
@@ -197,6 +201,11 @@ fn catalogue(config: &Config) -> Result<Catalogue, HouseError> {
     let unreadable = |source| HouseError::CatalogueFile { path: path.clone(), source };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     Ok(Catalogue::parse(&text, &path.display().to_string())?)
+}
+
+/// The key that signs the journal's end.
+pub(crate) fn heads_key(keys: &KeyRing) -> Result<SigningKey, KeyError> {
+    keys.signing_key("journal-heads", HEADS_KEY_GENERATION)
 }
 
 /// Where the database is.

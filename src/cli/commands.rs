@@ -10,12 +10,14 @@ use serde_json::json;
 use tenantry_actors::clock::{SharedClock, SystemClock};
 use tenantry_actors::database::{Database, FatalHook};
 use tenantry_actors::identity::{Identity, IdentityDeps};
+use tenantry_actors::ids::TenantId;
+use tenantry_actors::journal::{export, verify};
 use tenantry_actors::mail::Wake;
 use tenantry_actors::privacy::keys::KeyRing;
 use tenantry_supervision::spawn::Tasks;
 
 use super::EXIT_FAILURE;
-use crate::app::{database_settings, identity_settings};
+use crate::app::{database_settings, heads_key, identity_settings};
 use crate::config::Config;
 
 /// How long the tasks of a command may take to end.
@@ -64,6 +66,40 @@ pub(super) async fn create_tenants(
     drop(identity);
     tasks.finish(END_WITHIN).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks the whole journal, and names the first thing that is wrong.
+pub(super) async fn verify_ledger(config: &Config) -> anyhow::Result<ExitCode> {
+    let database = inspect(config).await?;
+    let keys = KeyRing::open(&config.general.data_dir).context("open the keys")?;
+    let key = heads_key(&keys).context("open the key of the journal's heads")?;
+    let report = verify(&database, &[key.public()]).await.context("read the journal")?;
+    println!("{}", serde_json::to_string(&report)?);
+    match report.fault {
+        None => Ok(ExitCode::SUCCESS),
+        Some(fault) => {
+            eprintln!("error: {fault}");
+            Ok(EXIT_FAILURE.into())
+        }
+    }
+}
+
+/// Prints the entries of a month.
+pub(super) async fn export_ledger(
+    config: &Config,
+    month: &str,
+    tenant: Option<TenantId>,
+) -> anyhow::Result<ExitCode> {
+    let database = inspect(config).await?;
+    let mut out = std::io::BufWriter::new(std::io::stdout());
+    export(&database, month, tenant, |line| writeln!(out, "{line}")).await?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn inspect(config: &Config) -> anyhow::Result<Database> {
+    let settings = database_settings(config, FatalHook::default());
+    Database::inspect(&settings).await.context("open the database")
 }
 
 /// Looks whether everything that the server needs is there.

@@ -65,7 +65,7 @@ pub(super) async fn show(
             let used = words::amount(meter.used, &meter.unit);
             let limit = words::limit(meter.limit, &meter.unit);
             let text = format!("{used} of {limit} stored.");
-            StorageLine { text, percent: meter.percent.unwrap_or_default().min(100) }
+            StorageLine { text, percent: words::bar(meter.percent, meter.used) }
         },
     );
     let library = LibraryPage {

@@ -55,6 +55,11 @@ pub(super) async fn show(
     page(StatusCode::OK, &login)
 }
 
+/// A reload of a page that a form made begins anew.
+pub(super) async fn again() -> Response {
+    see_other("/login")
+}
+
 /// Asks for a mail. The page that follows is the same for known and unknown addresses.
 pub(super) async fn ask(
     State(web): State<Web>,

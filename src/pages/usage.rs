@@ -78,7 +78,7 @@ fn card(web: &Web, meter: &MeterUsage) -> MeterCard {
         used: amount(meter.used),
         limit: words::limit(meter.limit, &meter.unit),
         is_limited: meter.limit.is_some(),
-        percent: meter.percent.unwrap_or_default().min(100),
+        percent: words::bar(meter.percent, meter.used),
         rest: format!("{left}. {reset}"),
         name,
     }

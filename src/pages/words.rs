@@ -28,6 +28,11 @@ pub(super) fn amount(units: u64, unit: &str) -> String {
     }
 }
 
+/// How full a bar is drawn, in hundredths: what is used at all can be seen.
+pub(super) fn bar(percent: Option<u64>, used: u64) -> u64 {
+    percent.unwrap_or_default().clamp(u64::from(used > 0), 100)
+}
+
 /// A limit of a meter.
 pub(super) fn limit(units: Option<u64>, unit: &str) -> String {
     units.map_or_else(|| "unlimited".to_owned(), |units| amount(units, unit))

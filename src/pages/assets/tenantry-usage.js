@@ -77,7 +77,7 @@ class TenantryUsage extends HTMLElement {
       const title = names[meter.meter] ?? meter.meter;
       const count = `${amount(meter.used, meter.unit)} of ${amount(meter.limit, meter.unit)}`;
       head.append(element("span", "", title), element("span", "count", count));
-      const percent = Math.min(100, meter.percent ?? 0);
+      const percent = Math.min(100, Math.max(meter.used > 0 ? 1 : 0, meter.percent ?? 0));
       const track = element("div", "track");
       track.setAttribute("role", "meter");
       track.setAttribute("aria-label", title);
