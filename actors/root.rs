@@ -63,6 +63,8 @@ pub struct HouseSettings {
     pub tenants: TenantSettings,
     /// The time.
     pub clock: SharedClock,
+    /// Where every part says how it is doing.
+    pub health: Registry,
     /// What happens when the storage can no longer be trusted: the process ends.
     pub fatal: FatalHook,
 }
@@ -177,7 +179,8 @@ impl House {
         let (identity, mail) = common.identity(settings.mail, settings.identity).await?;
         let intents = common.intents(&tenants);
         let Common { database, keys, clock, relays } = common;
-        let health = health_of(&journal, &storage, &studio, &mail);
+        let health = settings.health;
+        register(&health, &journal, &storage, &studio, &mail);
         let phase = AtomicU8::new(Self::RUNNING);
         Ok(Self {
             tenants,
@@ -297,8 +300,7 @@ impl Common {
 }
 
 /// Lists the parts and how to ask each.
-fn health_of(journal: &Journal, storage: &Storage, studio: &Studio, mail: &Mail) -> Registry {
-    let health = Registry::new();
+fn register(health: &Registry, journal: &Journal, storage: &Storage, studio: &Studio, mail: &Mail) {
     let asked = journal.clone();
     health.register_with("journal", Importance::Essential, move || {
         if can_write(&asked) { Status::Ok } else { Status::Down }
@@ -308,7 +310,6 @@ fn health_of(journal: &Journal, storage: &Storage, studio: &Studio, mail: &Mail)
     for breaker in studio.breakers() {
         health.register_breaker(Importance::Optional, &breaker);
     }
-    health
 }
 
 /// Asks for room as any call would, and gives it back.

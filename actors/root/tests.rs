@@ -34,6 +34,7 @@ async fn house(folder: &Path) -> House {
         },
         tenants: TenantSettings::default(),
         clock: Arc::new(SystemClock),
+        health: Registry::new(),
         fatal: FatalHook::default(),
     };
     House::start(settings).await.unwrap()

@@ -25,6 +25,9 @@ use crate::ids::TenantId;
 /// Why an actor stopped that had handed over something which will never be on disk.
 pub(super) const APPEND_FAILED: &str = "append failed";
 
+/// Entries that are worth a snapshot when a tenant falls asleep; fewer are read as fast as one.
+const SNAPSHOT_AT_REST: u64 = 32;
+
 /// The actor's unchanging part.
 #[derive(Debug)]
 pub(super) struct TenantActor {
@@ -119,7 +122,7 @@ impl Actor for TenantActor {
         }
         // A life whose entries failed has nothing that is worth keeping.
         if life.vitals.in_flight.settle().await
-            && let Some(checkpoint) = life.book.checkpoint(1)
+            && let Some(checkpoint) = life.book.checkpoint(SNAPSHOT_AT_REST)
         {
             checkpoint.store().await;
         }
