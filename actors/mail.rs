@@ -61,7 +61,8 @@ impl Wake {
 #[derive(Clone)]
 pub struct MailSettings {
     /// `smtp://user:pass@host:port` or `smtps://…`; without it mails go to the log, which is for
-    /// development alone: a login mail in the log lets its reader in.
+    /// development alone: a login mail in the log lets its reader in. `smtp` is encrypted by STARTTLS,
+    /// always if there is a password; `?tls=none` turns that off.
     pub smtp_url: Option<SecretString>,
     /// The sender, `Name <address>` or an address.
     pub from: String,

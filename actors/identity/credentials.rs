@@ -32,7 +32,8 @@ type Digest = [u8; 32];
 /// What was verified before.
 pub(super) struct Credentials {
     verified: Cache<Digest, Arc<Entry>>,
-    refused: Cache<Digest, ()>,
+    // With the number of the last revocation then: whatever was changed since may let it in.
+    refused: Cache<Digest, u64>,
     lookups: Gate,
 }
 
@@ -128,12 +129,13 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Entry, IdentityError> {
         let key = api_key::parse(bearer).ok_or(IdentityError::Unauthenticated)?;
-        if self.credentials.refused.get(&digest).is_some() {
+        let latest = self.revocations.latest();
+        if self.credentials.refused.get(&digest).is_some_and(|refused| refused >= latest) {
             return Err(IdentityError::Unauthenticated);
         }
         let _place =
             self.credentials.lookups.try_enter().map_err(|_| IdentityError::Unavailable)?;
-        let checked = AtomicU64::new(self.revocations.latest());
+        let checked = AtomicU64::new(latest);
         let mut reader = self.db.reader().await?;
         let standing = api_keys::standing(&mut reader, key.id, now).await?;
         let found = standing.filter(|standing| {
@@ -141,8 +143,7 @@ impl Inner {
             equal(shown.as_bytes(), standing.secret_digest.as_bytes())
         });
         let Some(standing) = found else {
-            // A key that is not there now will never be: ids and secrets are not given twice.
-            self.credentials.refused.insert(digest, ());
+            self.credentials.refused.insert(digest, latest);
             return Err(IdentityError::Unauthenticated);
         };
         let principal = Principal {

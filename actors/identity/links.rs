@@ -106,7 +106,8 @@ impl Inner {
             return Ok(());
         }
         // The next one is free when the oldest of the last `limit` leaves the window.
-        let oldest = recent.get(recent.len() - limit.max(1)).copied().unwrap_or(now);
+        let place = recent.len().checked_sub(limit.max(1));
+        let oldest = place.and_then(|place| recent.get(place)).copied().unwrap_or(now);
         let wait = oldest.plus_s(WINDOW.as_secs()).since(now);
         Err(IdentityError::TooManyLinks { retry_after_s: wait.as_secs().saturating_add(1) })
     }

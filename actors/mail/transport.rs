@@ -4,11 +4,14 @@
 //! attempt that took too long its connection may stand in the middle of a message: the pool is
 //! thrown away.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use lettre::transport::smtp::{self, PoolConfig};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use reqwest::Url;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use tenantry_supervision::retry::Retryable;
 
@@ -79,9 +82,30 @@ impl Transport {
 }
 
 fn connect(url: &SecretString) -> Result<Smtp, MailError> {
-    let builder = Smtp::from_url(url.expose_secret()).map_err(|_| MailError::InvalidUrl)?;
+    let url = with_encryption(url.expose_secret()).ok_or(MailError::InvalidUrl)?;
+    let builder = Smtp::from_url(&url).map_err(|_| MailError::InvalidUrl)?;
     let pool = PoolConfig::new().max_size(CONNECTIONS).idle_timeout(IDLE_TIMEOUT);
     Ok(builder.timeout(Some(CONNECT_TIMEOUT)).pool_config(pool).build())
+}
+
+/// Says how a plain `smtp://` is encrypted, where the URL does not: always if it carries a password,
+/// whenever the server offers it otherwise, and not at all on this machine. `?tls=none` turns it off.
+fn with_encryption(text: &str) -> Option<Zeroizing<String>> {
+    let mut url = Url::parse(text).ok()?;
+    let wanted =
+        url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
+    let is_local =
+        host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let encryption = match (url.scheme(), wanted.as_deref()) {
+        ("smtp", Some("none")) => None,
+        ("smtp", None) if is_local => None,
+        ("smtp", None) if url.password().is_some() => Some("tls=required"),
+        ("smtp", None) => Some("tls=opportunistic"),
+        _ => return Some(Zeroizing::new(text.to_owned())),
+    };
+    url.set_query(encryption);
+    Some(Zeroizing::new(url.into()))
 }
 
 /// Sorts an error by what to do. Its text may hold an address, so only its kind is kept.
@@ -96,5 +120,28 @@ fn sort(error: &smtp::Error) -> SendError {
         None if error.is_timeout() => SendError::Unreachable("timeout"),
         None if error.is_response() => SendError::Unreachable("garbage"),
         None => SendError::Unreachable("connection"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_sent_in_clear_unless_that_is_said() {
+        let cases = [
+            ("smtp://u:p@mail.test:587", "smtp://u:p@mail.test:587?tls=required"),
+            ("smtp://mail.test:25", "smtp://mail.test:25?tls=opportunistic"),
+            ("smtp://127.0.0.1:2525", "smtp://127.0.0.1:2525"),
+            ("smtp://u:p@[::1]:2525", "smtp://u:p@[::1]:2525"),
+            ("smtp://localhost:2525", "smtp://localhost:2525"),
+            ("smtp://u:p@mail.test?tls=none", "smtp://u:p@mail.test"),
+            ("smtp://u:p@mail.test?tls=required", "smtp://u:p@mail.test?tls=required"),
+            ("smtps://u:p@mail.test", "smtps://u:p@mail.test"),
+        ];
+        for (given, used) in cases {
+            assert_eq!(with_encryption(given).unwrap().as_str(), used);
+        }
+        assert!(with_encryption("mail.test").is_none());
     }
 }

@@ -85,3 +85,18 @@ async fn known_credentials_need_no_database() {
     let refused = world.identity.authenticate(unknown.expose_secret()).await;
     assert!(matches!(refused, Err(IdentityError::Unavailable)), "{refused:?}");
 }
+
+#[tokio::test]
+async fn an_unknown_key_is_looked_up_once_until_something_is_revoked() {
+    let world = Fixture::start().await;
+    let login = world.log_in(ADA).await;
+    let who = world.principal(&login).await;
+    let unknown = api_key::format(KeyId::from_bits(5), &[0; 32]);
+    assert!(is_refused(&world.identity.authenticate(unknown.expose_secret()).await));
+    world.identity.logout(&who, &world.client()).await.unwrap();
+    assert!(is_refused(&world.identity.authenticate(unknown.expose_secret()).await));
+
+    world.db.close().await;
+
+    assert!(is_refused(&world.identity.authenticate(unknown.expose_secret()).await));
+}
