@@ -1,6 +1,6 @@
 //! The whole server, put together from its configuration. Only this module sees every part.
 
-mod house;
+pub(crate) mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tenantry_actors::clock::{SharedClock, SystemClock};
 use tenantry_actors::database::FatalHook;
-use tenantry_supervision::deadline::Deadline;
-use tenantry_supervision::health::Registry;
+use tenantry_actors::root::{House, HouseError};
 use tenantry_supervision::shutdown::Shutdown;
 use tenantry_supervision::spawn::{Task, Tasks, spawn};
 use tokio::net::TcpListener;
@@ -26,20 +25,12 @@ use crate::routes::{self, BodyLimits, Web, WebParts};
 use crate::server::Server;
 use crate::{pages, telemetry};
 
-use house::House;
-pub use house::HouseError;
-pub(crate) use house::{database_settings, heads_key, identity_settings};
+pub use settings::SettingsError;
 
 /// Of the drain's time, what open requests may take.
 const REQUESTS_SHARE: Duration = Duration::from_secs(10);
-/// Of the drain's time, what the relays may take.
-const RELAYS_SHARE: Duration = Duration::from_secs(2);
-/// Of the drain's time, what the tenants may take to fall asleep.
-const TENANTS_SHARE: Duration = Duration::from_secs(6);
-/// Of the drain's time, what the last commit and the projections may take.
-const JOURNAL_SHARE: Duration = Duration::from_secs(4);
-/// Of the drain's time, what is kept for all other tasks.
-const TASKS_SHARE: Duration = Duration::from_secs(3);
+/// Of the drain's time, what is kept for the front's own tasks.
+const TASKS_SHARE: Duration = Duration::from_secs(2);
 
 /// Builds servers.
 #[derive(Debug)]
@@ -81,6 +72,9 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The configuration names what cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A part did not start.
     #[error(transparent)]
     House(#[from] HouseError),
@@ -91,8 +85,8 @@ impl App {
     pub async fn start(config: Config) -> Result<Running, StartError> {
         let metrics = telemetry::metrics_handle();
         let clock: SharedClock = Arc::new(SystemClock);
-        let (tasks, health, stops) = (Tasks::new(), Registry::new(), Stops::default());
-        let ops = OpsState::new(health.clone(), metrics.clone());
+        let (tasks, stops) = (Tasks::new(), Stops::default());
+        let ops = OpsState::new(metrics.clone());
         spawn("telemetry.upkeep", &tasks, upkeep(metrics, tasks.token()));
 
         let public_listener = listen(config.http.listen.0).await?;
@@ -105,7 +99,9 @@ impl App {
         let public_url = config.public_url(http_addr);
         let fatal = stops.fatal.clone();
         let hook = FatalHook::new(move |_| fatal.cancel());
-        let house = House::start(&config, &public_url, clock.clone(), &health, hook).await?;
+        let settings = settings::house(&config, &public_url, clock.clone(), hook)?;
+        let house = House::start(settings).await?;
+        ops.watch(house.health.clone());
         let web = web(&config, &house, clock.clone(), &public_url, &stops, &tasks);
         let front = front(&config, clock, public_url, &web);
         let router = ops::probes(ops.clone())
@@ -130,26 +126,21 @@ impl Running {
     pub async fn stop(self) -> bool {
         self.ops.enter(Phase::Draining);
         let Self { house, tasks, stops, public, operators, drain, .. } = self;
-        let House { journal, tenants, relays, tasks: parts, .. } = house;
+        let house_share = drain.saturating_sub(REQUESTS_SHARE + TASKS_SHARE);
         let report = Shutdown::new(drain)
             .phase("http", REQUESTS_SHARE, async move {
                 stops.http.cancel();
                 let _ = public.await;
             })
-            .phase("relays", RELAYS_SHARE, async move {
-                relays.finish(RELAYS_SHARE).await;
-            })
-            .phase("tenants", TENANTS_SHARE, async move {
-                tenants.drain(Deadline::after(TENANTS_SHARE)).await;
-            })
-            .phase("journal", JOURNAL_SHARE, async move {
-                journal.stop(JOURNAL_SHARE).await;
+            .phase("house", house_share, async move {
+                if !house.stop(house_share).await {
+                    tracing::warn!("not every part came to its end in time");
+                }
             })
             .phase("tasks", TASKS_SHARE, async move {
                 stops.ops.cancel();
                 let _ = operators.await;
-                parts.finish(TASKS_SHARE / 2).await;
-                tasks.finish(TASKS_SHARE / 2).await;
+                tasks.finish(TASKS_SHARE).await;
             })
             .run()
             .await;

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use tenantry_actors::ids::TenantId;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::app::App;
+use crate::app::{App, StartError, settings};
 use crate::config::{self, Config};
 use crate::{problem, routes, telemetry};
 
@@ -131,6 +131,10 @@ pub fn run() -> ExitCode {
 
 fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
     if let Command::Check = command {
+        if let Err(error) = settings::catalogue(&config) {
+            eprintln!("error: {error}");
+            return Ok(EXIT_USAGE.into());
+        }
         print!("{}", toml::to_string(&config).context("print the configuration")?);
         return Ok(ExitCode::SUCCESS);
     }
@@ -172,7 +176,13 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let effective = serde_json::to_string(&config).unwrap_or_default();
     tracing::info!(configuration = effective, "starting");
-    let running = App::start(config).await?;
+    let running = match App::start(config).await {
+        Err(StartError::Settings(error)) => {
+            eprintln!("error: {error:#}");
+            return Ok(EXIT_USAGE.into());
+        }
+        started => started?,
+    };
     println!("listening http={} ops={}", running.http_addr, running.ops_addr);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -14,10 +14,11 @@ use tenantry_actors::ids::TenantId;
 use tenantry_actors::journal::{export, verify};
 use tenantry_actors::mail::Wake;
 use tenantry_actors::privacy::keys::KeyRing;
+use tenantry_actors::root::heads_key;
 use tenantry_supervision::spawn::Tasks;
 
 use super::EXIT_FAILURE;
-use crate::app::{database_settings, heads_key, identity_settings};
+use crate::app::settings;
 use crate::config::Config;
 
 /// How long the tasks of a command may take to end.
@@ -50,7 +51,7 @@ pub(super) async fn create_tenants(
         clock,
         tasks: tasks.clone(),
         mail: Wake::new(),
-        settings: identity_settings(config, &config.public_url(config.http.listen.0)),
+        settings: settings::identity(config, &config.public_url(config.http.listen.0)),
     });
     let identity = identity.await.context("start the identity plane")?;
     let made = identity.create_tenants(name, count).await.context("make the tenants")?;
@@ -98,7 +99,7 @@ pub(super) async fn export_ledger(
 }
 
 async fn inspect(config: &Config) -> anyhow::Result<Database> {
-    let settings = database_settings(config, FatalHook::default());
+    let settings = settings::database(config, FatalHook::default());
     Database::inspect(&settings).await.context("open the database")
 }
 
@@ -144,6 +145,6 @@ fn writable(config: &Config) -> Result<String, String> {
 
 async fn open(config: &Config, tasks: &Tasks) -> anyhow::Result<Database> {
     std::fs::create_dir_all(&config.general.data_dir).context("make the data folder")?;
-    let settings = database_settings(config, FatalHook::default());
+    let settings = settings::database(config, FatalHook::default());
     Database::open(&settings, tasks).await.context("open the database")
 }

@@ -1,0 +1,147 @@
+//! What the configuration means for each part behind the front end.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use tenantry_actors::clock::SharedClock;
+use tenantry_actors::database::{DatabaseSettings, FatalHook};
+use tenantry_actors::identity::{IdentitySettings, Mode};
+use tenantry_actors::mail::MailSettings;
+use tenantry_actors::root::HouseSettings;
+use tenantry_actors::storage::StorageSettings;
+use tenantry_actors::studio::{ProviderSettings, StudioSettings, Tools};
+use tenantry_actors::tenant::TenantSettings;
+use tenantry_actors::tenant::plan::{Catalogue, CatalogueError};
+use tenantry_actors::tenant::steps::StepTimeouts;
+
+use crate::config::Config;
+use crate::config::field::{Number, Secret};
+
+/// What the configuration names and what cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The folder of data cannot be made.
+    #[error("cannot use the data folder {}", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The catalogue cannot be read.
+    #[error("cannot read the catalogue {}", path.display())]
+    CatalogueFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The catalogue is wrong.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// This kind of store is not known.
+    #[error("cannot use the storage `{0}`: only `file://…` is known")]
+    StorageUrl(String),
+}
+
+/// The settings of the whole house.
+pub(super) fn house(
+    config: &Config,
+    public_url: &str,
+    clock: SharedClock,
+    fatal: FatalHook,
+) -> Result<HouseSettings, SettingsError> {
+    let data_dir = config.general.data_dir.clone();
+    let unusable = |source| SettingsError::DataDir { path: data_dir.clone(), source };
+    std::fs::create_dir_all(&data_dir).map_err(unusable)?;
+    let database = database(config, fatal);
+    Ok(HouseSettings {
+        data_dir: database.data_dir,
+        database_url: database.url,
+        catalogue: catalogue(config)?,
+        storage: StorageSettings { dir: storage_dir(config)? },
+        studio: studio(config),
+        mail: MailSettings::new(
+            config.mail.smtp_url.as_ref().map(secret),
+            config.mail.from.clone(),
+            public_url.to_owned(),
+        ),
+        identity: identity(config, public_url),
+        tenants: tenants(config),
+        clock,
+        fatal: database.fatal,
+    })
+}
+
+/// Meters and plans: the built-in ones, or those of the configured file.
+pub(crate) fn catalogue(config: &Config) -> Result<Catalogue, SettingsError> {
+    let Some(path) = &config.general.plans else { return Ok(Catalogue::builtin()) };
+    let unreadable = |source| SettingsError::CatalogueFile { path: path.clone(), source };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(Catalogue::parse(&text, &path.display().to_string())?)
+}
+
+/// Where the database is.
+pub(crate) fn database(config: &Config, fatal: FatalHook) -> DatabaseSettings {
+    DatabaseSettings {
+        url: config.database.url.as_ref().map(|url| url.expose().to_owned()),
+        data_dir: config.general.data_dir.clone(),
+        fatal,
+    }
+}
+
+fn storage_dir(config: &Config) -> Result<PathBuf, SettingsError> {
+    let url = config.storage_url();
+    let path = url.strip_prefix("file://").filter(|path| !path.is_empty());
+    path.map(PathBuf::from).ok_or(SettingsError::StorageUrl(url.clone()))
+}
+
+fn studio(config: &Config) -> StudioSettings {
+    let studio = &config.studio;
+    let provider = |url: &Option<String>, key: &Option<Secret>, model: &str| {
+        url.as_ref().map(|url| ProviderSettings {
+            base_url: url.trim_end_matches('/').to_owned(),
+            api_key: key.as_ref().map(secret),
+            model: model.to_owned(),
+            timeout: studio.step_timeout.0,
+        })
+    };
+    let count = |number: Number| usize::try_from(number.0).unwrap_or(1);
+    StudioSettings {
+        image: provider(&studio.image_api_url, &studio.image_api_key, &studio.image_model),
+        speech: provider(&studio.speech_api_url, &studio.speech_api_key, &studio.speech_model),
+        scratch_dir: config.general.data_dir.join("scratch"),
+        tools: Tools::default(),
+        image_workers: count(studio.image_workers),
+        speech_workers: count(studio.speech_workers),
+        video_workers: count(studio.video_workers),
+    }
+}
+
+fn tenants(config: &Config) -> TenantSettings {
+    let step_ms = u64::try_from(config.studio.step_timeout.0.as_millis()).unwrap_or(u64::MAX);
+    let timeouts = StepTimeouts {
+        image_ms: step_ms,
+        speech_ms: step_ms,
+        segment_ms: step_ms,
+        assemble_ms: step_ms,
+        ..StepTimeouts::default()
+    };
+    TenantSettings { timeouts, ..TenantSettings::default() }
+}
+
+/// What is configured about logins.
+pub(crate) fn identity(config: &Config, public_url: &str) -> IdentitySettings {
+    IdentitySettings {
+        public_url: public_url.to_owned(),
+        mode: if config.is_production() { Mode::Production } else { Mode::Development },
+        jwt_secret: config.login.jwt_secret.as_ref().map(secret),
+        links_per_address: u32::try_from(config.limits.links_per_address.0).unwrap_or(u32::MAX),
+    }
+}
+
+fn secret(secret: &Secret) -> SecretString {
+    SecretString::from(secret.expose().to_owned())
+}
