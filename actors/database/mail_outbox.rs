@@ -26,6 +26,7 @@ const CLAIM: &str = "UPDATE mail_outbox SET attempts = attempts + 1, due_at = $2
      WHERE id IN (SELECT id FROM mail_outbox WHERE state = 'pending' AND due_at <= $1 \
          ORDER BY due_at LIMIT $3) AND state = 'pending' AND due_at <= $1 \
      RETURNING id, kind, tenant_id, facts, secret_sealed, attempts, created_at, expires_at";
+const RELEASE: &str = "UPDATE mail_outbox SET due_at = $1 WHERE state = 'pending' AND due_at > $1";
 const POSTPONE: &str = "UPDATE mail_outbox SET due_at = $3, last_error = $4 \
      WHERE id = $1 AND state = 'pending' AND attempts = $2";
 const HAND_BACK: &str = "UPDATE mail_outbox SET due_at = $3, attempts = attempts - 1 \
@@ -126,6 +127,12 @@ pub(crate) async fn claim(
     query.fetch_all(session.connection()).await?.iter().map(read).collect()
 }
 
+/// Makes every mail due, also those that a relay which died had taken.
+pub(crate) async fn release(session: &mut impl Session, now: Timestamp) -> Result<u64, StoreError> {
+    let query = sqlx::query(RELEASE).bind(now.as_micros());
+    Ok(query.execute(session.connection()).await?.rows_affected())
+}
+
 /// Puts a mail off after a failed attempt.
 pub(crate) async fn postpone(
     session: &mut impl Session,
@@ -223,7 +230,7 @@ pub(crate) async fn secrets(session: &mut impl Session) -> Result<i64, StoreErro
 /// Every statement of this family, for the test that prepares them all.
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    let mut all = vec![INSERT, CLAIM, POSTPONE, HAND_BACK, SETTLE, NEXT_DUE, DEPTH, PURGE];
+    let mut all = vec![INSERT, CLAIM, RELEASE, POSTPONE, HAND_BACK, SETTLE, NEXT_DUE, DEPTH, PURGE];
     all.extend(INSERT_ALERTS.texts().iter().map(String::as_str));
     all
 }

@@ -24,7 +24,7 @@ use super::transport::{CONNECTIONS, SendError, Transport};
 use super::{MailDeps, SEND_TIMEOUT};
 use crate::clock::Timestamp;
 use crate::database::mail_outbox::MailRow;
-use crate::database::{StoreError, mail_outbox, users};
+use crate::database::{Backend, StoreError, mail_outbox, users};
 use crate::identity::EmailAddress;
 use crate::privacy::keys::KeyError;
 
@@ -87,6 +87,9 @@ impl Relay {
 
     /// Runs until cancelled; what is being sent then is sent to its end.
     pub(super) async fn run(self) {
+        if let Err(error) = self.release().await {
+            tracing::warn!(%error, "mails that were being sent at the end wait for their lease");
+        }
         let mut looks: u32 = 0;
         loop {
             tokio::select! {
@@ -106,6 +109,17 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Takes over what the relay before was doing when it died. The embedded database has one
+    /// process at a time; elsewhere another node may be sending right now.
+    async fn release(&self) -> Result<(), StoreError> {
+        if self.deps.db.backend() != Backend::Sqlite {
+            return Ok(());
+        }
+        let mut tx = self.deps.db.system_tx().await?;
+        mail_outbox::release(&mut tx, self.deps.clock.now()).await?;
+        tx.commit().await
     }
 
     async fn send_what_is_due(&self) -> Result<(), StoreError> {
