@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tenantry_actors::clock::{SharedClock, SystemClock};
 use tenantry_actors::database::FatalHook;
 use tenantry_actors::root::{House, HouseError};
+use tenantry_supervision::health::Registry;
 use tenantry_supervision::shutdown::Shutdown;
 use tenantry_supervision::spawn::{Task, Tasks, spawn};
 use tokio::net::TcpListener;
@@ -25,6 +26,7 @@ use crate::routes::{self, BodyLimits, Web, WebParts};
 use crate::server::Server;
 use crate::{pages, telemetry};
 
+use settings::Common;
 pub use settings::SettingsError;
 
 /// Of the drain's time, what open requests may take.
@@ -86,7 +88,8 @@ impl App {
         let metrics = telemetry::metrics_handle();
         let clock: SharedClock = Arc::new(SystemClock);
         let (tasks, stops) = (Tasks::new(), Stops::default());
-        let ops = OpsState::new(metrics.clone());
+        let health = Registry::new();
+        let ops = OpsState::new(health.clone(), metrics.clone());
         spawn("telemetry.upkeep", &tasks, upkeep(metrics, tasks.token()));
 
         let public_listener = listen(config.http.listen.0).await?;
@@ -99,9 +102,8 @@ impl App {
         let public_url = config.public_url(http_addr);
         let fatal = stops.fatal.clone();
         let hook = FatalHook::new(move |_| fatal.cancel());
-        let settings = settings::house(&config, &public_url, clock.clone(), hook)?;
-        let house = House::start(settings).await?;
-        ops.watch(house.health.clone());
+        let common = Common { clock: clock.clone(), health, fatal: hook };
+        let house = House::start(settings::house(&config, &public_url, common)?).await?;
         let web = web(&config, &house, clock.clone(), &public_url, &stops, &tasks);
         let front = front(&config, clock, public_url, &web);
         let router = ops::probes(ops.clone())

@@ -1,7 +1,7 @@
 //! Health, readiness and metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -29,20 +29,14 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct OpsState {
     phase: Arc<AtomicU8>,
-    health: Arc<OnceLock<Registry>>,
+    health: Registry,
     metrics: PrometheusHandle,
 }
 
 impl OpsState {
     /// A process that is starting.
-    pub fn new(metrics: PrometheusHandle) -> Self {
-        let phase = Arc::new(AtomicU8::new(Phase::Starting as u8));
-        Self { phase, health: Arc::default(), metrics }
-    }
-
-    /// Shows how the parts are doing from now on.
-    pub fn watch(&self, health: Registry) {
-        let _ = self.health.set(health);
+    pub fn new(health: Registry, metrics: PrometheusHandle) -> Self {
+        Self { phase: Arc::new(AtomicU8::new(Phase::Starting as u8)), health, metrics }
     }
 
     /// Moves on to another phase.
@@ -60,16 +54,16 @@ impl OpsState {
 
     /// True if new requests should be sent here.
     pub fn is_ready(&self) -> bool {
-        self.phase_name() == "serving" && self.health.get().is_some_and(Registry::is_ready)
+        self.phase_name() == "serving" && self.health.is_ready()
     }
 
     fn body(&self) -> Value {
-        let parts = self.health.get().map(Registry::report).unwrap_or_default();
+        let parts = self.health.report();
         let parts: Map<_, _> = parts
             .iter()
             .map(|part| (part.name.to_owned(), Value::from(part.status.as_str())))
             .collect();
-        let overall = match self.health.get().map_or(Status::Ok, Registry::overall) {
+        let overall = match self.health.overall() {
             Status::Ok => "ok",
             Status::Degraded => "degraded",
             Status::Down => "down",

@@ -13,6 +13,7 @@ use tenantry_actors::studio::{ProviderSettings, StudioSettings, Tools};
 use tenantry_actors::tenant::TenantSettings;
 use tenantry_actors::tenant::plan::{Catalogue, CatalogueError};
 use tenantry_actors::tenant::steps::StepTimeouts;
+use tenantry_supervision::health::Registry;
 
 use crate::config::Config;
 use crate::config::field::{Number, Secret};
@@ -46,13 +47,21 @@ pub enum SettingsError {
     StorageUrl(String),
 }
 
+/// What the front end and the parts behind it share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) clock: SharedClock,
+    pub(super) health: Registry,
+    pub(super) fatal: FatalHook,
+}
+
 /// The settings of the whole house.
 pub(super) fn house(
     config: &Config,
     public_url: &str,
-    clock: SharedClock,
-    fatal: FatalHook,
+    common: Common,
 ) -> Result<HouseSettings, SettingsError> {
+    let Common { clock, health, fatal } = common;
     let data_dir = config.general.data_dir.clone();
     let unusable = |source| SettingsError::DataDir { path: data_dir.clone(), source };
     std::fs::create_dir_all(&data_dir).map_err(unusable)?;
@@ -71,6 +80,7 @@ pub(super) fn house(
         identity: identity(config, public_url),
         tenants: tenants(config),
         clock,
+        health,
         fatal: database.fatal,
     })
 }

@@ -1,6 +1,7 @@
 //! Where a change with the cookie came from: this site's own pages, or it is refused.
 
 use http::header::{HeaderMap, HeaderName, ORIGIN};
+use tenantry_actors::ids::SessionId;
 use tenantry_actors::privacy::keys::KeyRing;
 
 use crate::problem::{Problem, ProblemKind};
@@ -42,9 +43,9 @@ impl SameOrigin {
 pub struct CsrfToken(String);
 
 impl CsrfToken {
-    /// The token of a session.
-    pub fn of(keys: &KeyRing, cookie: &str) -> Self {
-        Self(keys.digest(TOKEN_DOMAIN, cookie.as_bytes()))
+    /// The token of a session: the same for its whole life, also when its cookie rotates.
+    pub fn of(keys: &KeyRing, session: SessionId) -> Self {
+        Self(keys.digest(TOKEN_DOMAIN, &session.bits().to_le_bytes()))
     }
 
     /// The text for a form's hidden field.

@@ -92,19 +92,12 @@ impl Policy {
             Self::Window { quota, window } => {
                 format!("\"{name}\";q={quota};w={}", window.as_secs())
             }
-            Self::Cells { every, burst } => {
-                let window = every.as_secs_f64() * cells_as_factor(burst);
-                format!(
-                    "\"{name}\";q={burst};w={}",
-                    Duration::from_secs_f64(window).as_secs().max(1)
-                )
+            Self::Cells { every, .. } => {
+                let per_second = nanos(Duration::from_secs(1)) / nanos(every).max(1);
+                format!("\"{name}\";q={};w=1", per_second.max(1))
             }
         }
     }
-}
-
-fn cells_as_factor(burst: u64) -> f64 {
-    f64::from(u32::try_from(burst).unwrap_or(u32::MAX))
 }
 
 fn judge_window(cell: &mut Cell, now: u64, quota: u64, window: u64) -> Verdict {

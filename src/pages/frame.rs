@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::auth::{Caller, CsrfToken, Recognised};
+use crate::auth::{Caller, Credential, CsrfToken, Recognised};
 use crate::problem::Problem;
 use crate::routes::{Call, Web};
 
@@ -74,15 +74,18 @@ impl FromRequestParts<Web> for Visitor {
     type Rejection = NoVisitor;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, NoVisitor> {
-        let by_cookie = parts.extensions.get::<Recognised>().is_some_and(|r| r.by_cookie);
-        let token = web.cookie.read(&parts.headers).map(|cookie| CsrfToken::of(&web.keys, cookie));
-        let (true, Some(token)) = (by_cookie, token) else {
+        let recognised = parts.extensions.get::<Recognised>().filter(|r| r.by_cookie);
+        let session = recognised.and_then(|r| match r.principal.credential {
+            Credential::Session { session, .. } => Some(session),
+            Credential::ApiKey { .. } => None,
+        });
+        let Some(session) = session else {
             let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
             let next = utf8_percent_encode(path, NON_ALPHANUMERIC);
             return Err(NoVisitor::SignIn(Redirect::to(&format!("/login?next={next}"))));
         };
         let call = Call::from_request_parts(parts, web).await.map_err(NoVisitor::Problem)?;
-        Ok(Self { call, token })
+        Ok(Self { call, token: CsrfToken::of(&web.keys, session) })
     }
 }
 
