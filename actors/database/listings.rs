@@ -16,8 +16,9 @@ const USAGE: &str = "SELECT meter, day_at, amount FROM usage_days \
 const USAGE_PAGE: &str = "SELECT tenant_id, meter, day_at, amount FROM usage_days \
      WHERE (tenant_id, meter, day_at) > ($1, $2, $3) \
      ORDER BY tenant_id, meter, day_at LIMIT $4";
-const DUE: &str = "SELECT tenant_id, MIN(due_at) FROM wakeups \
-     WHERE due_at <= $1 GROUP BY tenant_id ORDER BY 2 LIMIT $2";
+const DUE: &str = "SELECT due_at, tenant_id FROM wakeups \
+     WHERE due_at <= $1 AND (due_at, tenant_id) > ($2, $3) \
+     ORDER BY due_at, tenant_id LIMIT $4";
 /// Sorts after every job's id.
 const AFTER_ALL_JOBS: &str = "job_~";
 
@@ -110,23 +111,29 @@ pub(crate) async fn usage_page(
         .collect()
 }
 
-/// Lists tenants that have something due, the longest due first.
+/// A place in the list of what is due: when, and for whom. A tenant may stand there often.
+pub(crate) type Due = (Timestamp, TenantId);
+
+/// Lists what is due, the longest due first, after the one that a page ended with.
 pub(crate) async fn due(
     session: &mut impl Session,
     until: Timestamp,
+    after: Option<Due>,
     limit: i64,
-) -> Result<Vec<(TenantId, Timestamp)>, StoreError> {
-    let query = sqlx::query(DUE).bind(until.as_micros()).bind(limit);
+) -> Result<Vec<Due>, StoreError> {
+    let (at, tenant) =
+        after.map_or((-1, String::new()), |(at, tenant)| (at.as_micros(), tenant.to_string()));
+    let query = sqlx::query(DUE).bind(until.as_micros()).bind(at).bind(tenant).bind(limit);
     let rows = query.fetch_all(session.connection()).await?;
     rows.iter()
         .map(|row| {
-            let tenant: &str = row.try_get(0)?;
+            let tenant: &str = row.try_get(1)?;
             let corrupt = |_| StoreError::Corrupt {
                 table: "wakeups",
                 id: tenant.into(),
                 column: "tenant_id",
             };
-            Ok((tenant.parse().map_err(corrupt)?, Timestamp::from_micros(row.try_get(1)?)))
+            Ok((Timestamp::from_micros(row.try_get(0)?), tenant.parse().map_err(corrupt)?))
         })
         .collect()
 }

@@ -8,6 +8,7 @@ use sqlx::{Executor, Row};
 use tempfile::TempDir;
 
 use super::*;
+use crate::journal::row::{Row as LogRow, RowHash};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -113,6 +114,34 @@ async fn every_statement_can_be_prepared() {
     for sql in families.concat() {
         main.connection().prepare(sqlx::SqlStr::from_static(sql)).await.expect(sql);
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_apart_and_leaves_the_place_free() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let mut log = database.journal_writer().await.unwrap();
+    let row = LogRow {
+        shard: 0,
+        seq: 1,
+        epoch: 1,
+        batch_id: "batch".into(),
+        body: Arc::new("x".repeat(100_000)),
+        hash: RowHash::START,
+    };
+
+    log.connection().execute("PRAGMA max_page_count = 10").await.unwrap();
+    let full = log.append(std::slice::from_ref(&row)).await.unwrap_err();
+    let found = log.batch_at(0, 1).await.unwrap();
+    log.connection().execute("PRAGMA max_page_count = 1000000").await.unwrap();
+    let appended = log.append(std::slice::from_ref(&row)).await.unwrap();
+    let again = log.append(std::slice::from_ref(&row)).await.unwrap();
+
+    assert!(matches!(full, StoreError::DiskFull), "{full}");
+    assert_eq!(found, None);
+    assert_eq!(appended, [(0, 1)]);
+    assert_eq!(again, [], "the place is taken, by the same batch");
+    assert_eq!(log.batch_at(0, 1).await.unwrap().as_deref(), Some("batch"));
 }
 
 #[tokio::test]

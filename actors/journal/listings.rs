@@ -29,14 +29,4 @@ impl Journal {
         let mut reader = self.inner.database.reader().await?;
         Ok(listings::usage(&mut reader, tenant, meter, from, to).await?)
     }
-
-    /// Lists tenants that have something due: a hold that lapses, a job that is not ended.
-    pub async fn due(
-        &self,
-        until: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<(TenantId, Timestamp)>, JournalError> {
-        let mut reader = self.inner.database.reader().await?;
-        Ok(listings::due(&mut reader, until, i64::from(limit)).await?)
-    }
 }

@@ -1,6 +1,7 @@
 //! Wakes tenants for what is due while nobody calls: alarms of the awake, and the projected list
 //! of what sleeping ones have to be woken for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +15,11 @@ use super::shell::Shell;
 use crate::database::{StoreError, listings};
 use crate::ids::TenantId;
 
-/// Tenants that one look at the list wakes.
-const BATCH: i64 = 100;
+/// Tenants that one look at the list wakes; the next look finds the others.
+const MAX_WAKES: usize = 1_000;
+
+/// Rows of the list that are read at once.
+const PAGE: i64 = 1_000;
 
 /// Apart from each other by this: a start must not wake a thousand tenants at the same moment.
 const SPREAD: Duration = Duration::from_millis(20);
@@ -68,7 +72,7 @@ async fn reap(shell: Arc<Shell>) {
         match due(&shell).await {
             Ok(tenants) => {
                 let mut at = Instant::now();
-                for tenant in tenants.into_iter().filter(|t| shell.directory.live(*t).is_none()) {
+                for tenant in tenants {
                     shell.alarms.set(tenant, at);
                     at += SPREAD;
                 }
@@ -84,7 +88,19 @@ async fn reap(shell: Arc<Shell>) {
 
 /// The sleeping tenants that have something due, the longest due first.
 async fn due(shell: &Shell) -> Result<Vec<TenantId>, StoreError> {
-    let mut reader = shell.database.reader().await?;
-    let due = listings::due(&mut reader, shell.clock.now(), BATCH).await?;
-    Ok(due.into_iter().map(|(tenant, _)| tenant).collect())
+    let now = shell.clock.now();
+    let (mut tenants, mut seen, mut last) = (Vec::new(), HashSet::new(), None);
+    loop {
+        // Those that are awake fill whole pages: their jobs stand in the list until they end.
+        let mut reader = shell.database.reader().await?;
+        let page = listings::due(&mut reader, now, last, PAGE).await?;
+        let Some(end) = page.last() else { return Ok(tenants) };
+        if tenants.len() >= MAX_WAKES {
+            return Ok(tenants);
+        }
+        last = Some(*end);
+        let sleeping = page.into_iter().map(|(_, tenant)| tenant);
+        let sleeping = sleeping.filter(|tenant| shell.directory.live(*tenant).is_none());
+        tenants.extend(sleeping.filter(|tenant| seen.insert(*tenant)));
+    }
 }

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::database::listings;
 use crate::ids::{JobId, ReservationId};
 use crate::journal::testing::consumed;
 use crate::tenant::quota::Fact;
@@ -91,8 +92,12 @@ async fn an_open_hold_wakes_its_tenant_until_it_ends() {
     project(&server, bodies).await;
 
     let at = Timestamp::from_micros;
-    assert!(server.journal.due(at(4_999), 10).await.unwrap().is_empty());
-    assert_eq!(server.journal.due(at(5_000), 10).await.unwrap(), [(tenant(1), at(5_000))]);
+    let mut reader = server.database.reader().await.unwrap();
+    let due = (at(5_000), tenant(1));
+    assert!(listings::due(&mut reader, at(4_999), None, 10).await.unwrap().is_empty());
+    assert_eq!(listings::due(&mut reader, at(5_000), None, 10).await.unwrap(), [due]);
+    assert!(listings::due(&mut reader, at(5_000), Some(due), 10).await.unwrap().is_empty());
+    drop(reader);
     server.stop().await;
 }
 
