@@ -36,7 +36,6 @@ use futures_util::future::BoxFuture;
 use tenantry_supervision::{Breaker, Deadline, Tasks, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-pub use lettering::NoFonts;
 pub use provider::{InvalidProvider, ProviderSettings};
 pub use tools::Tools;
 
@@ -117,15 +116,9 @@ pub enum StudioError {
     /// The scratch folder cannot be used.
     #[error("the scratch folder cannot be used")]
     Scratch(#[source] io::Error),
-    /// There is nothing to write with.
-    #[error(transparent)]
-    Fonts(#[from] NoFonts),
     /// A provider's address is wrong.
     #[error(transparent)]
     Provider(#[from] InvalidProvider),
-    /// espeak-ng does not run.
-    #[error("espeak-ng cannot be run; for example `apt-get install espeak-ng`")]
-    Voices(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Studio {
@@ -143,11 +136,14 @@ impl Studio {
         let (scratch, lettering) =
             opened.await.map_err(|error| StudioError::Scratch(io::Error::other(error)))?;
         let scratch = scratch.map_err(StudioError::Scratch)?;
-        let drawing = Drawing { lettering: Arc::new(lettering?), tasks: tasks.clone() };
+        let drawing = Drawing { lettering: Arc::new(lettering), tasks: tasks.clone() };
         let deadline = Deadline::after(VOICES_TIMEOUT);
-        let voices = espeak::voices(&settings.tools.espeak_ng, scratch.dir(), deadline)
-            .await
-            .map_err(|error| StudioError::Voices(Box::new(error)))?;
+        let listed = espeak::voices(&settings.tools.espeak_ng, scratch.dir(), deadline).await;
+        // Without a voice a provider may still speak, and captions stand over silence.
+        let voices = listed.unwrap_or_else(|error| {
+            tracing::error!(%error, "espeak-ng cannot be run; `apt-get install espeak-ng`");
+            Voices::without_espeak()
+        });
         let provider = |name, path, settings: Option<ProviderSettings>| {
             settings.map(|settings| Provider::new(name, path, settings)).transpose()
         };

@@ -164,10 +164,10 @@ pub(super) fn draw(
     };
     let margin = height * 0.014;
     let text = text.trim();
-    lettering.draw(&mut canvas, text, area, Rgb(255, 255, 255), |canvas, placed| {
+    let drawn = lettering.draw(&mut canvas, text, area, Rgb(255, 255, 255), |canvas, placed| {
         paint_box(canvas, placed, margin);
     });
-    Some(canvas)
+    drawn.ok().map(|()| canvas)
 }
 
 /// Darkens what lies under a caption: over pure white the letters still have 9 : 1.

@@ -11,7 +11,7 @@ use super::palette::{Palette, Rgb};
 /// What a prompt without a letter becomes.
 const NOTHING_TO_SHOW: &str = "·";
 
-/// Draws a card; the same prompt always gives the same picture.
+/// Draws a card; the same prompt always gives the same picture. `None` without fonts.
 ///
 /// The lowest fifth stays free of letters: captions go there.
 pub(super) fn draw(
@@ -36,7 +36,7 @@ pub(super) fn draw(
         size_min: height / 58.0,
         is_bold: text.chars().count() < 200,
     };
-    lettering.draw(&mut canvas, &text, area, palette.text, |_, _: Placed| {});
+    lettering.draw(&mut canvas, &text, area, palette.text, |_, _: Placed| {}).ok()?;
     Some(canvas)
 }
 

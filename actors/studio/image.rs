@@ -189,7 +189,7 @@ async fn draw(
     });
     match attempt.deadline.run(drawn).await {
         Ok(Ok(Some(written))) => Ok(written.map(|()| file)?),
-        Ok(_) => Err(StepError::retryable("card-failed", "the card could not be drawn")),
+        Ok(_) => Err(StepError::retryable("card-failed", "the card could not be drawn; fonts?")),
         Err(_) => Err(StepError::timed_out()),
     }
 }

@@ -46,6 +46,7 @@ const ELLIPSIS: char = '…';
 /// The installed fonts. Drawing takes turns: shaping needs the caches to itself.
 pub(super) struct Lettering {
     fonts: Mutex<FontSystem>,
+    has_fonts: bool,
     family: &'static str,
 }
 
@@ -72,24 +73,28 @@ pub(super) struct Placed {
     pub(super) height: f32,
 }
 
-/// No font is installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no font is installed; for example `apt-get install fonts-noto-core`")]
-pub struct NoFonts;
+/// No font is installed, so nothing can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoFonts;
 
 impl Lettering {
     /// Reads the installed fonts' names; takes up to a second.
-    pub(super) fn load() -> Result<Self, NoFonts> {
+    pub(super) fn load() -> Self {
         let mut db = fontdb::Database::new();
         db.load_system_fonts();
-        if db.is_empty() {
-            return Err(NoFonts);
+        Self::of(db)
+    }
+
+    pub(super) fn of(db: fontdb::Database) -> Self {
+        let has_fonts = !db.is_empty();
+        if !has_fonts {
+            tracing::error!("no font is installed; `apt-get install fonts-noto-core`");
         }
         let has = |name: &str| db.faces().any(|f| f.families.iter().any(|(n, _)| n == name));
         let family = if has(MAIN_FONT) { MAIN_FONT } else { MAIN_FONT_OTHERWISE };
         let fonts =
             FontSystem::new_with_locale_and_db_and_fallback("en".to_owned(), db, OurFallback);
-        Ok(Self { fonts: Mutex::new(fonts), family })
+        Self { fonts: Mutex::new(fonts), has_fonts, family }
     }
 
     /// Draws the text centred in the box, as large as fits, and tells where it is.
@@ -102,7 +107,11 @@ impl Lettering {
         area: TextBox,
         colour: Rgb,
         before: impl FnOnce(&mut Pixmap, Placed),
-    ) {
+    ) -> Result<(), NoFonts> {
+        if !self.has_fonts {
+            // Shaping would panic.
+            return Err(NoFonts);
+        }
         // A panic while shaping leaves caches that are merely incomplete.
         let mut fonts = self.fonts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut setting = Setting::new(&mut fonts, self.family, area);
@@ -110,6 +119,7 @@ impl Lettering {
         let placed = setting.placed();
         before(canvas, placed);
         setting.paint(canvas, placed, colour);
+        Ok(())
     }
 }
 

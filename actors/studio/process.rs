@@ -18,10 +18,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::runner::StepError;
+use super::runner::{StepError, source_chain};
 
-/// Output that is kept; ffprobe's answer has some 2 KiB, the list of voices 10 KiB.
-const STDOUT_BYTES_MAX: usize = 256 * 1024;
+/// Output that is kept of programs that answer in text; ffprobe's answer has some 2 KiB, the list
+/// of voices 10 KiB.
+pub(super) const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// The end of what was written to stderr, kept for the log.
 const STDERR_BYTES_KEPT: usize = 4 * 1024;
 /// How long pipes may stay open after the child's exit.
@@ -46,6 +47,8 @@ pub(super) struct Call<'a> {
     pub(super) stdin: Vec<u8>,
     /// The largest file that it may write.
     pub(super) file_bytes_max: u64,
+    /// How much of its output is kept; the rest is read and dropped.
+    pub(super) stdout_bytes_max: usize,
 }
 
 /// What a child that ended well has said.
@@ -74,11 +77,13 @@ impl ProcessError {
         match self {
             Self::Cancelled => StepError::interrupted(),
             Self::TimedOut => StepError::timed_out(),
-            Self::Failed { stderr, .. } if stderr.contains("No space left on device") => {
-                StepError::retryable("storage-full", "the scratch folder is full")
+            Self::Failed { .. } | Self::Io(_) => {
+                let detail = source_chain(&self);
+                let is_full = detail.contains("No space left on device")
+                    || detail.contains("Disk quota exceeded");
+                let code = if is_full { "storage-full" } else { code };
+                StepError::retryable(code, detail)
             }
-            Self::Failed { .. } => StepError::retryable(code, self.to_string()),
-            Self::Io(error) => StepError::retryable(code, error.to_string()),
         }
     }
 }
@@ -91,7 +96,7 @@ pub(super) async fn run(
 ) -> Result<Output, ProcessError> {
     let mut child = command(&call).spawn()?;
     let group = Group::of(&child);
-    let mut pipes = Pipes::of(&mut child, call.stdin);
+    let mut pipes = Pipes::of(&mut child, call.stdin, call.stdout_bytes_max);
     let ended = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(ProcessError::Cancelled),
@@ -173,12 +178,12 @@ struct Pipes {
 }
 
 impl Pipes {
-    fn of(child: &mut Child, stdin: Vec<u8>) -> Self {
+    fn of(child: &mut Child, stdin: Vec<u8>, stdout_bytes_max: usize) -> Self {
         Self {
             input: child.stdin.take().map(|pipe| (pipe, stdin)),
             output: child.stdout.take(),
             errors: child.stderr.take(),
-            stdout: Kept { bytes: Vec::new(), max: STDOUT_BYTES_MAX, keeps_end: false },
+            stdout: Kept { bytes: Vec::new(), max: stdout_bytes_max, keeps_end: false },
             stderr: Kept { bytes: Vec::new(), max: STDERR_BYTES_KEPT, keeps_end: true },
         }
     }

@@ -137,9 +137,13 @@ fn checked_wav(answer: Bytes) -> Result<Bytes, ProviderError> {
 
 async fn local(attempt: &Attempt<'_>, plan: &RenderPlan, text: &str) -> Result<Spoken, StepError> {
     let file = attempt.dir.join("espeak.wav");
-    espeak::speak(attempt, text, &plan.language, plan.voice, &file)
+    let wav = espeak::speak(attempt, text, &plan.language, plan.voice)
         .await
         .map_err(|error| error.into_step_error("voice-failed"))?;
+    if wav.len() >= espeak::SOUND_BYTES_MAX {
+        return Err(too_long());
+    }
+    tokio::fs::write(&file, wav).await?;
     level(attempt, &file).await
 }
 
@@ -170,9 +174,13 @@ async fn level(attempt: &Attempt<'_>, wav: &Path) -> Result<Spoken, StepError> {
         return Err(StepError::retryable("speech-empty", "no sound was made"));
     }
     if duration_ms > SCENE_MS_MAX {
-        return Err(StepError::permanent("speech-too-long", "longer than a scene may be"));
+        return Err(too_long());
     }
     Ok(Spoken { file, duration_ms, has_voice: true, degraded: None })
+}
+
+fn too_long() -> StepError {
+    StepError::permanent("speech-too-long", "longer than a scene may be")
 }
 
 /// Reads the measured loudness and returns the change that brings it to ours.

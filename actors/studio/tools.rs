@@ -1,12 +1,13 @@
 //! The programs that the studio runs, and the options that all calls of ffmpeg share.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tenantry_supervision::Deadline;
 use tokio_util::sync::CancellationToken;
 
-use super::process::{Call, Output, ProcessError, run};
+use super::process::{Call, Output, ProcessError, TEXT_BYTES_MAX, run};
 use super::runner::StepError;
 
 /// Largest file of an ordinary step: ten seconds at the highest rate are 50 MB.
@@ -79,14 +80,18 @@ impl<'a> Attempt<'a> {
         let mut all = options(shared);
         all.extend(options(inputs));
         all.extend(args);
-        self.run(&self.tools.ffmpeg, all, Vec::new()).await
+        let output = self.run(&self.tools.ffmpeg, all, TEXT_BYTES_MAX).await?;
+        if let Some(line) = output.stderr.lines().find(|line| is_write_failure(line)) {
+            return Err(io::Error::other(line.to_owned()).into());
+        }
+        Ok(output)
     }
 
     /// Runs ffprobe and returns what it printed.
     pub(super) async fn ffprobe(&self, args: Vec<OsString>) -> Result<Vec<u8>, StepError> {
         let mut all = options(["-v", "error", "-protocol_whitelist", "file"]);
         all.extend(args);
-        match self.run(&self.tools.ffprobe, all, Vec::new()).await {
+        match self.run(&self.tools.ffprobe, all, TEXT_BYTES_MAX).await {
             Ok(output) => Ok(output.stdout),
             Err(error) => Err(error.into_step_error("output-invalid")),
         }
@@ -96,12 +101,24 @@ impl<'a> Attempt<'a> {
         &self,
         program: &Path,
         args: Vec<OsString>,
-        stdin: Vec<u8>,
+        stdout_bytes_max: usize,
     ) -> Result<Output, ProcessError> {
-        let call =
-            Call { program, args, dir: self.dir, stdin, file_bytes_max: self.file_bytes_max };
+        let call = Call {
+            program,
+            args,
+            dir: self.dir,
+            stdin: Vec::new(),
+            file_bytes_max: self.file_bytes_max,
+            stdout_bytes_max,
+        };
         run(call, self.deadline, self.cancel).await
     }
+}
+
+/// Tells whether ffmpeg could not write its file: when only the end is missing, it ends with 0.
+fn is_write_failure(line: &str) -> bool {
+    let signs = ["No space left on device", "Disk quota exceeded", "Error writing trailer"];
+    signs.into_iter().chain(["Error closing file"]).any(|sign| line.contains(sign))
 }
 
 /// Makes arguments of texts.

@@ -7,6 +7,34 @@ use serde::Serialize;
 /// Most languages that are kept from a list; espeak-ng 1.51 has about 130.
 const LANGUAGES_MAX: usize = 1_000;
 
+/// The most spoken languages under espeak-ng's tags.
+const COMMON: [(&str, &str); 24] = [
+    ("ar", "Arabic"),
+    ("bn", "Bengali"),
+    ("cmn", "Chinese (Mandarin)"),
+    ("de", "German"),
+    ("en-gb", "English (Great Britain)"),
+    ("en-us", "English (America)"),
+    ("es", "Spanish (Spain)"),
+    ("fa", "Persian"),
+    ("fr-fr", "French (France)"),
+    ("he", "Hebrew"),
+    ("hi", "Hindi"),
+    ("id", "Indonesian"),
+    ("it", "Italian"),
+    ("ja", "Japanese"),
+    ("ko", "Korean"),
+    ("nl", "Dutch"),
+    ("pl", "Polish"),
+    ("pt", "Portuguese (Portugal)"),
+    ("pt-br", "Portuguese (Brazil)"),
+    ("ru", "Russian"),
+    ("sw", "Swahili"),
+    ("tr", "Turkish"),
+    ("uk", "Ukrainian"),
+    ("vi", "Vietnamese (Northern)"),
+];
+
 /// The languages that a plan may name, by tag.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Voices {
@@ -39,9 +67,10 @@ impl Voices {
             else {
                 continue;
             };
-            let is_tag = tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            let starts_well = tag.starts_with(|c: char| c.is_ascii_lowercase());
-            if priority.parse::<u8>().is_err() || !is_tag || !starts_well {
+            // espeak-ng lists a tag with capitals that it does not find again itself.
+            let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            let is_tag = tag.bytes().all(is_plain) && !tag.starts_with('-');
+            if priority.parse::<u8>().is_err() || !is_tag {
                 continue;
             }
             if languages.len() >= LANGUAGES_MAX {
@@ -61,6 +90,16 @@ impl Voices {
         Self { languages }
     }
 
+    /// The languages that are offered where espeak-ng is missing and a provider may still speak.
+    pub fn without_espeak() -> Self {
+        let name = |(tag, name): &(&str, &str)| {
+            let language =
+                Language { tag: (*tag).to_owned(), name: (*name).to_owned(), voices: ["F", "M"] };
+            ((*tag).to_owned(), language)
+        };
+        Self { languages: COMMON.iter().map(name).collect() }
+    }
+
     /// Tells whether a plan may name this language.
     pub fn has(&self, language: &str) -> bool {
         self.languages.contains_key(language)
@@ -77,4 +116,35 @@ fn base_of(variant: &Language) -> Option<Language> {
     let (tag, _) = variant.tag.split_once('-')?;
     let name = variant.name.split(" (").next().unwrap_or(&variant.name);
     Some(Language { tag: tag.to_owned(), name: name.to_owned(), voices: variant.voices })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_espeak_is_read() {
+        let voices = Voices::parse(concat!(
+            "Pty Language       Age/Gender VoiceName          File          Other Languages\n",
+            " 5  cmn             --/M      Chinese_(Mandarin,_latin_as_English) sit/cmn (zh 5)\n",
+            " 2  en-gb           --/M      English_(Great_Britain) gmw/en      (en 2)\n",
+            " 5  chr-US-Qaaa-x-west --/M   Cherokee_          iro/chr\n",
+            " 5  -v              --/M      Evil               x\n",
+            "garbage\n",
+        ));
+
+        let tags: Vec<&str> = voices.languages().map(|language| language.tag.as_str()).collect();
+        assert_eq!(tags, ["cmn", "en", "en-gb"]);
+        assert_eq!(voices.languages().nth(2).unwrap().name, "English (Great Britain)");
+        let json = serde_json::to_value(voices.languages().next().unwrap()).unwrap();
+        assert_eq!(json["language"], "cmn");
+    }
+
+    #[test]
+    fn common_languages_are_offered_without_espeak() {
+        let voices = Voices::without_espeak();
+
+        assert!(voices.has("en-us") && voices.has("hi"));
+        assert_eq!(voices.languages().count(), COMMON.len());
+    }
 }

@@ -1,3 +1,5 @@
+use cosmic_text::fontdb;
+
 use super::super::palette::{CONTRAST_MIN, contrast};
 use super::*;
 
@@ -18,7 +20,7 @@ fn is_colourful(canvas: &Pixmap) -> bool {
 
 #[test]
 fn cards_show_every_script() {
-    let lettering = Lettering::load().unwrap();
+    let lettering = Lettering::load();
     for text in [
         "A lighthouse in the storm",
         "منارة في وسط العاصفة",
@@ -44,7 +46,7 @@ fn cards_show_every_script() {
 
 #[test]
 fn emoji_are_in_colour() {
-    let lettering = Lettering::load().unwrap();
+    let lettering = Lettering::load();
     let is_red = |canvas: &Pixmap| pixels(canvas).any(|Rgb(r, g, b)| r > 200 && g < 100 && b < 100);
 
     assert!(is_colourful(&draw(&lettering, "😀🌟🐥", SIZE).unwrap()));
@@ -56,7 +58,7 @@ fn emoji_are_in_colour() {
 
 #[test]
 fn letters_stay_clear_of_the_captions_and_of_the_edge() {
-    let lettering = Lettering::load().unwrap();
+    let lettering = Lettering::load();
     for text in ["word ".repeat(1_000), "文".repeat(5_000), "x".repeat(5_000)] {
         let card = draw(&lettering, &text, SIZE).unwrap();
         let palette = Palette::of(one_line(&text).as_str());
@@ -72,4 +74,9 @@ fn letters_stay_clear_of_the_captions_and_of_the_edge() {
         assert!(!(0..30).any(|x| (0..SIZE.1).any(|y| is_letter(x, y))), "left");
         assert!(!(610..SIZE.0).any(|x| (0..SIZE.1).any(|y| is_letter(x, y))), "right");
     }
+}
+
+#[test]
+fn without_fonts_there_is_no_card_and_no_panic() {
+    assert!(draw(&Lettering::of(fontdb::Database::new()), "A lighthouse", SIZE).is_none());
 }

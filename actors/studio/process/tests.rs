@@ -34,6 +34,7 @@ impl Fixture {
             dir: self.dir.path(),
             stdin: Vec::new(),
             file_bytes_max: 1024 * 1024,
+            stdout_bytes_max: TEXT_BYTES_MAX,
         }
     }
 
@@ -160,7 +161,7 @@ async fn a_program_that_fills_its_pipes_is_drained() {
 async fn output_beyond_the_limit_is_dropped() {
     let fixture = Fixture::new("head -c 3000000 /dev/zero");
 
-    assert_eq!(fixture.run_plenty().await.unwrap().stdout.len(), STDOUT_BYTES_MAX);
+    assert_eq!(fixture.run_plenty().await.unwrap().stdout.len(), TEXT_BYTES_MAX);
 }
 
 #[tokio::test]
@@ -193,6 +194,45 @@ async fn a_caller_that_goes_away_leaves_no_process() {
 
     task.abort();
     assert!(task.await.is_err());
+
+    fixture.group_is_gone().await;
+}
+
+/// Stands in a folder in which the test below runs this program again, as a server.
+const SERVER_MARK: &str = "act-as-server";
+
+#[tokio::test]
+async fn a_child_dies_with_a_server_that_is_killed() {
+    if Path::new(SERVER_MARK).exists() {
+        // The server: it waits for a child that never ends.
+        let dir = std::env::current_dir().unwrap();
+        let script = dir.join("fake");
+        let call = Call {
+            program: &script,
+            args: Vec::new(),
+            dir: &dir,
+            stdin: Vec::new(),
+            file_bytes_max: 1024 * 1024,
+            stdout_bytes_max: TEXT_BYTES_MAX,
+        };
+        let _ = run(call, Deadline::after(PLENTY), &CancellationToken::new()).await;
+        return;
+    }
+    let fixture = Fixture::new("exec sleep 1000");
+    fs::write(fixture.dir.path().join(SERVER_MARK), "").unwrap();
+    let mut server = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "studio::process::tests::a_child_dies_with_a_server_that_is_killed"])
+        .current_dir(fixture.dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    fixture.has_begun().await;
+    assert_ne!(living_members(fixture.group()), [0; 0]);
+
+    server.start_kill().unwrap();
+    server.wait().await.unwrap();
 
     fixture.group_is_gone().await;
 }

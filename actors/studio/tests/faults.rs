@@ -187,6 +187,57 @@ async fn scratch_folders_of_a_killed_server_are_removed_at_the_next_start() {
     assert!(workshop.scratch_is_empty());
 }
 
+#[tokio::test]
+async fn a_full_scratch_disk_is_told_apart_and_left_empty() {
+    let small = tempfile::tempdir().unwrap();
+    let mount = |program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(args).arg(small.path()).stderr(std::process::Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let is_mounted = mount("mount", &["-t", "tmpfs", "-o", "size=256k", "tmpfs"]);
+    // Where nothing may be mounted, an encoder that meets a full disk says the same.
+    let (_dir, full) = {
+        let dir = tempfile::tempdir().unwrap();
+        let says = "echo 'x: No space left on device' >&2; exit 1";
+        let ffmpeg = script(dir.path(), says);
+        (dir, Tools { ffmpeg, ..Tools::default() })
+    };
+    let workshop = Workshop::with(|settings| {
+        if is_mounted {
+            settings.scratch_dir = small.path().to_owned();
+        } else {
+            settings.tools = full;
+        }
+    })
+    .await;
+    let plan = example("story-3-scenes.json");
+
+    let failed = workshop.run(workshop.input(&plan, SPEECH)).await;
+
+    let left = std::fs::read_dir(small.path()).unwrap().count();
+    assert!(!is_mounted || mount("umount", &["-l"]));
+    let failed = failed.unwrap_err();
+    assert_eq!((failed.kind, failed.code), (FailKind::Retryable, "storage-full"), "{failed}");
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_missing_voice_costs_speech_and_nothing_else() {
+    let workshop = Workshop::with(|settings| {
+        settings.tools.espeak_ng = "/nowhere/espeak-ng".into();
+    })
+    .await;
+    let plan = example("story-3-scenes.json");
+    let mut input = workshop.input(&plan, SPEECH);
+    input.is_last_attempt = true;
+
+    let silent = workshop.run(input).await.unwrap();
+
+    assert_eq!(silent.degraded, Some(crate::tenant::steps::Cause::CaptionedSilence));
+    assert!(workshop.studio.voices().has("en-gb"));
+}
+
 impl Workshop {
     fn is_encoding(&self) -> bool {
         let scratch = self.dir.path().join("scratch");
