@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::commit::{Head, Item};
@@ -58,6 +58,9 @@ pub use self::verify::{Fault, VerifyReport, Wrong, verify};
 
 /// Activations that may wait for the committer at once.
 const MAX_ACTIVATIONS: usize = 1024;
+
+/// What the committer gets to answer those who wait, once it is told to give up.
+const GIVE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// How often a barrier is set before its failure is the caller's.
 const BARRIER_TRIES: u32 = 3;
@@ -279,7 +282,12 @@ impl Journal {
             writer
         } else {
             self.inner.give_up.cancel();
-            committer.await
+            if let Ok(writer) = timeout(GIVE_UP_FOR, committer).await {
+                writer
+            } else {
+                tracing::error!("the database does not answer; the log is left as it is");
+                return;
+            }
         };
         self.inner.follow_on.cancel();
         if timeout_at(deadline, &mut projector).await.is_err() {

@@ -45,6 +45,9 @@ impl Database {
         let backend = Backend::Sqlite;
         let main_url = sqlite_url(&main_path(settings.url.as_deref(), &folder)?, access);
         let journal_url = sqlite_url(&folder.path().join("journal.db"), access);
+        if access == Access::Inspect {
+            folder.require("journal.db")?;
+        }
         let mut journal = single(backend, &journal_url).await?;
         check_library(&mut journal).await?;
         if access == Access::Own {

@@ -58,6 +58,15 @@ impl DataDir {
         Ok(Self { path, lock: None })
     }
 
+    /// Refuses a folder without this file: it was never used, or is another one.
+    pub(super) fn require(&self, name: &str) -> Result<(), DatabaseError> {
+        let path = self.path.join(name);
+        match fs::metadata(&path) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(DatabaseError::Folder { path, source }),
+        }
+    }
+
     /// The folder's absolute path.
     pub fn path(&self) -> &Path {
         &self.path

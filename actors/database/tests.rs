@@ -63,6 +63,16 @@ async fn a_folder_is_free_again_once_its_owner_is_gone() {
 }
 
 #[tokio::test]
+async fn a_folder_without_a_journal_is_not_inspected() {
+    let folder = TempDir::new().unwrap();
+
+    let error = Database::inspect(&settings(&folder)).await.unwrap_err();
+
+    assert!(matches!(error, DatabaseError::Folder { .. }), "{error}");
+    assert!(!folder.path().join("journal.db").exists(), "nothing is made by looking");
+}
+
+#[tokio::test]
 async fn other_databases_are_refused_by_name() {
     let folder = TempDir::new().unwrap();
     let settings = DatabaseSettings { url: Some("mysql://host/name".into()), ..settings(&folder) };

@@ -126,20 +126,19 @@ impl<L: Log> Committer<L> {
     /// Commits until `stop` is cancelled and what came before it is decided; returns the log.
     pub(super) async fn run(mut self, stop: CancellationToken) -> L {
         loop {
+            if stop.is_cancelled() {
+                // What was handed over before is still committed.
+                self.inbox.close();
+            }
             if self.waiting.is_empty() {
                 let limit = super::room::MAX_QUEUED;
                 tokio::select! {
-                    biased;
                     count = self.inbox.recv_many(&mut self.received, limit) => {
                         if count == 0 {
                             break;
                         }
                     }
-                    () = stop.cancelled(), if !self.inbox.is_closed() => {
-                        // What was handed over before is still committed.
-                        self.inbox.close();
-                        continue;
-                    }
+                    () = stop.cancelled(), if !self.inbox.is_closed() => continue,
                 }
             } else {
                 while let Ok(item) = self.inbox.try_recv() {
