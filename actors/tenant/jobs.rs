@@ -24,6 +24,9 @@ use crate::ids::{JobId, TenantId};
 use crate::studio::plan::RenderPlan;
 use crate::tenant::steps::{Job, Jobs, StepName};
 
+/// Steps of one tenant that wait for a slot or run: no tenant fills the queue of all.
+const MAX_ATTEMPTS: usize = 64;
+
 /// Keeps a tenant awake while it exists.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Vitals>);
@@ -112,8 +115,20 @@ impl JobRunner {
         self.attempts.get(&(job, step)).is_some_and(|attempt| !attempt.cancel.is_cancelled())
     }
 
-    /// Forgets an attempt that ended.
-    pub(super) fn ended(&mut self, job: JobId, step: StepName) {
+    /// Forgets an attempt that ended, and starts what comes next: of its job, or of any job if
+    /// there was no room for more before.
+    pub(super) fn ended(&mut self, jobs: &Jobs, of: (JobId, StepName), now: Timestamp) {
+        let was_full = self.attempts.len() >= MAX_ATTEMPTS;
+        self.attempts.remove(&of);
+        if was_full {
+            self.drive_all(jobs, now);
+        } else {
+            self.drive(jobs, of.0, now);
+        }
+    }
+
+    /// Forgets an attempt that never began; it is tried again later.
+    pub(super) fn not_begun(&mut self, job: JobId, step: StepName) {
         self.attempts.remove(&(job, step));
     }
 
@@ -167,6 +182,9 @@ impl JobRunner {
         for step in job.runnable(now) {
             if self.attempts.contains_key(&(job.id, step)) {
                 continue;
+            }
+            if self.attempts.len() >= MAX_ATTEMPTS {
+                return;
             }
             match self.plans.get(&job.id) {
                 Some(Plan::Ready(_)) => self.start(job.id, step),

@@ -146,6 +146,11 @@ impl Life {
         Some(JobEvent { seq: self.book.state().seq(), event: JobEvent::JOB.to_owned(), data })
     }
 
+    /// Says whether a job is queued or running.
+    pub(in super::super) fn is_open(&self, id: JobId) -> bool {
+        self.book.state().jobs().get(id).is_some_and(|job| !job.state.is_ended())
+    }
+
     /// Keeps the tenant awake for as long as the guard lives.
     pub(in super::super) fn stay_awake(&self) -> Busy {
         Busy::new(&self.vitals)

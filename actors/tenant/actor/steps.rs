@@ -131,7 +131,7 @@ impl Life {
             StepEnd::TimedOut => Some(JobCommand::Timeout { job, step, attempt, draw: draw() }),
         };
         let Some(command) = command else {
-            self.jobs.ended(job, step);
+            self.jobs.not_begun(job, step);
             self.alarm_in(RETRY_PAUSE);
             return;
         };
@@ -154,8 +154,7 @@ impl Life {
                     tracing::warn!(tenant.id = %self.tenant, job.id = %job, %step, %refusal,
                         "a step's end was refused");
                 }
-                self.jobs.ended(job, step);
-                self.jobs.drive(self.book.state().jobs(), job, self.book.now());
+                self.jobs.ended(self.book.state().jobs(), (job, step), self.book.now());
                 self.set_alarm();
             }
         }

@@ -150,7 +150,10 @@ impl Tenants {
             let not_found = TenantError::Refused(Refusal::JobNotFound);
             let whole = life.whole(id).ok_or(not_found)?;
             let subscription = life.feed.subscribe(id, after);
-            let first = subscription.missed.unwrap_or_else(|| vec![whole]);
+            // A reader who has seen the end of a job is told it again: nothing else would come.
+            let missed =
+                subscription.missed.filter(|missed| !missed.is_empty() || life.is_open(id));
+            let first = missed.unwrap_or_else(|| vec![whole]);
             let guard: feed::Guard = Arc::new(life.stay_awake());
             Ok(feed::into_stream(first, subscription.live, guard).boxed())
         })

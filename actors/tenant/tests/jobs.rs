@@ -6,6 +6,7 @@ use super::house::{House, Script, Scripted, folder, plan, until};
 use crate::ids::{JobId, TenantId};
 use crate::studio::plan::Resolution;
 use crate::tenant::TenantError;
+use crate::tenant::job_view::JobsQuery;
 use crate::tenant::quota::Refusal;
 use crate::tenant::steps::{JobState, StepName, StepState};
 
@@ -99,6 +100,49 @@ async fn a_failing_provider_ends_in_failed_with_everything_released() {
     assert_eq!(image.attempts, 4);
     assert_eq!(house.images_used(tenant).await, (0, 0));
     assert_eq!(reserved(&house, tenant).await, 0);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_jobs_all_come_to_their_end() {
+    let folder = folder();
+    let house = House::start(folder.path(), &Scripted::new(Script::Succeed)).await;
+    let tenant = house.tenant();
+    let mut jobs = Vec::new();
+    for _ in 0..40 {
+        jobs.push(house.tenants.submit(tenant, plan(), house.context()).await.unwrap().value.id);
+    }
+
+    for job in &jobs {
+        until_state(&house, tenant, *job, JobState::Succeeded).await;
+    }
+
+    let query = JobsQuery { limit: 30, ..JobsQuery::default() };
+    let first = house.tenants.jobs(tenant, query.clone()).await.unwrap();
+    let cursor = first.next_cursor.clone();
+    let second = house.tenants.jobs(tenant, JobsQuery { cursor, ..query }).await.unwrap();
+    assert_eq!((first.data.len(), second.data.len(), second.next_cursor), (30, 10, None));
+    let mut listed: Vec<_> = first.data.iter().chain(&second.data).map(|job| job.id).collect();
+    listed.sort_unstable();
+    jobs.sort_unstable();
+    assert_eq!(listed, jobs);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_an_ended_job_again_is_told_its_end() {
+    let folder = folder();
+    let house = House::start(folder.path(), &Scripted::new(Script::Succeed)).await;
+    let tenant = house.tenant();
+    let job = house.tenants.submit(tenant, plan(), house.context()).await.unwrap().value.id;
+    let seen: Vec<_> = house.tenants.watch(tenant, job, None).await.unwrap().collect().await;
+    let last = seen.last().unwrap().seq;
+
+    for after in [Some(last), Some(last + 7), None] {
+        let again: Vec<_> = house.tenants.watch(tenant, job, after).await.unwrap().collect().await;
+        assert_eq!(again.len(), 1, "after {after:?}");
+        assert_eq!(again[0].data["state"], "succeeded");
+    }
     house.stop().await;
 }
 
