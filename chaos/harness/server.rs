@@ -201,10 +201,12 @@ fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((http.parse().ok()?, ops.trim().parse().ok()?))
 }
 
+/// The last lines of the log, without what only tells that all is well.
 fn tail(settings: &ServerSettings) -> String {
     let log = std::fs::read_to_string(settings.log_path()).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN_LOG_LINES)..].join("\n")
+    let lines: Vec<&str> =
+        log.lines().filter(|line| !line.contains("\"level\":\"INFO\"")).collect();
+    lines[lines.len().saturating_sub(SHOWN_LOG_LINES)..].join("\n") + "\n"
 }
 
 /// What a child needs of this process's own environment.

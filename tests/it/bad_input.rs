@@ -96,7 +96,7 @@ async fn every_broken_request_gets_its_problem() {
         (consume().body("{"), 400, "malformed-body"),
         (consume().body(""), 400, "malformed-body"),
         (consume().body(b"{\"items\": \"\xff\"}".to_vec()), 400, "malformed-body"),
-        (consume().body(" ".repeat(20 * 1_024 * 1_024)), 413, "body-too-large"),
+        (consume().body(" ".repeat(2 * 1_024 * 1_024)), 413, "body-too-large"),
         (api.request(Method::DELETE, "/api/usage"), 405, "method-not-allowed"),
         (api.request(Method::GET, "/api/nowhere"), 404, "not-found"),
         (api.request(Method::GET, "/api/render/job_nonsense"), 404, "not-found"),

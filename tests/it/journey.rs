@@ -173,7 +173,7 @@ async fn a_render_goes_on_after_a_power_cut_and_is_charged_once() {
 async fn a_hanging_speech_provider_costs_the_voice_and_not_the_video() {
     let stack = stack()
         .providers()
-        .variable("TENANTRY__STUDIO__SPEECH_TIMEOUT", "1s")
+        .variable("TENANTRY__STUDIO__STEP_TIMEOUT", "10s")
         .start()
         .await
         .unwrap();

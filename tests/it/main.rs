@@ -3,6 +3,22 @@
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod book;
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
+mod product;
+#[cfg(test)]
+mod quick_start;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod videos;

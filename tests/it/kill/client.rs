@@ -7,6 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tenantry_chaos::Api;
 
+use super::{PLENTY, SCARCE};
 use crate::product::items;
 
 /// What a request does to the tenant's usage.
@@ -24,6 +25,7 @@ pub(super) enum Effect {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) effect: Effect,
+    meter: &'static str,
     path: String,
     key: String,
     body: Value,
@@ -44,8 +46,8 @@ pub(super) struct Client {
     fresh_from: usize,
     sent: usize,
     refused: usize,
-    /// Reservations that are open as far as this client knows: path and units.
-    open: HashMap<String, u64>,
+    /// Reservations that are open as far as this client knows: path, meter and units.
+    open: HashMap<String, (&'static str, u64)>,
 }
 
 impl Client {
@@ -71,9 +73,9 @@ impl Client {
         self.refused
     }
 
-    /// Units used by what this client knows to have happened.
-    pub(super) fn used(&self) -> u64 {
-        let known = self.log.iter().filter(|sent| sent.answer.is_some());
+    /// Units of a meter used by what this client knows to have happened.
+    pub(super) fn used(&self, meter: &str) -> u64 {
+        let known = self.log.iter().filter(|sent| sent.answer.is_some() && sent.meter == meter);
         known
             .map(|sent| match sent.effect {
                 Effect::Consume(units) | Effect::Commit(units) => units,
@@ -82,9 +84,9 @@ impl Client {
             .sum()
     }
 
-    /// Units held by this client's open reservations.
-    pub(super) fn held(&self) -> u64 {
-        self.open.values().sum()
+    /// Units of a meter held by this client's open reservations.
+    pub(super) fn held(&self, meter: &str) -> u64 {
+        self.open.values().filter(|(held, _)| *held == meter).map(|(_, units)| units).sum()
     }
 
     /// Sends one request after the other until the server is gone.
@@ -138,7 +140,7 @@ impl Client {
         match sent.effect {
             Effect::Reserve(units) => {
                 let id = answer["id"].as_str().unwrap();
-                self.open.insert(format!("/api/reservations/{id}"), units);
+                self.open.insert(format!("/api/reservations/{id}"), (sent.meter, units));
             }
             Effect::Commit(_) | Effect::Release(_) => {
                 let (reservation, _) = sent.path.rsplit_once('/').unwrap();
@@ -153,24 +155,28 @@ impl Client {
         self.sent += 1;
         let key = format!("client-{}-{}", self.number, self.sent);
         let units = self.rng.random_range(1..=5);
-        let open = self.open.iter().next().map(|(path, units)| (path.clone(), *units));
-        let (effect, path, body) = match (self.rng.random_range(0..10), open) {
+        let meter = if self.rng.random() { SCARCE } else { PLENTY };
+        let open = self.open.iter().next().map(|(path, held)| (path.clone(), *held));
+        match (self.rng.random_range(0..10), open) {
             (0..3, _) => {
-                let mut body = items("images", units);
+                let mut body = items(meter, units);
                 body["ttl_s"] = json!(86_400);
-                (Effect::Reserve(units), "/api/reservations".to_owned(), body)
+                let path = "/api/reservations".to_owned();
+                Sent { effect: Effect::Reserve(units), meter, path, key, body, answer: None }
             }
-            (3..5, Some((path, held))) => {
-                (Effect::Commit(held), format!("{path}/commit"), json!({}))
-            }
-            (5..6, Some((path, held))) => {
-                (Effect::Release(held), format!("{path}/release"), json!({}))
+            (verb @ 3..6, Some((path, (meter, held)))) => {
+                let (effect, verb) = match verb {
+                    3..5 => (Effect::Commit(held), "commit"),
+                    _ => (Effect::Release(held), "release"),
+                };
+                let path = format!("{path}/{verb}");
+                Sent { effect, meter, path, key, body: json!({}), answer: None }
             }
             _ => {
                 let path = "/api/usage/consume".to_owned();
-                (Effect::Consume(units), path, items("images", units))
+                let body = items(meter, units);
+                Sent { effect: Effect::Consume(units), meter, path, key, body, answer: None }
             }
-        };
-        Sent { effect, path, key, body, answer: None }
+        }
     }
 }
