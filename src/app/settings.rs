@@ -16,7 +16,7 @@ use tenantry_actors::tenant::steps::StepTimeouts;
 use tenantry_supervision::health::Registry;
 
 use crate::config::Config;
-use crate::config::field::{Number, Secret};
+use crate::config::field::{Number, Secret, Span};
 
 /// What the configuration names and what cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,18 +110,20 @@ fn storage_dir(config: &Config) -> Result<PathBuf, SettingsError> {
 
 fn studio(config: &Config) -> StudioSettings {
     let studio = &config.studio;
-    let provider = |url: &Option<String>, key: &Option<Secret>, model: &str| {
-        url.as_ref().map(|url| ProviderSettings {
-            base_url: url.trim_end_matches('/').to_owned(),
-            api_key: key.as_ref().map(secret),
-            model: model.to_owned(),
-            timeout: studio.step_timeout.0,
-        })
-    };
     let count = |number: Number| usize::try_from(number.0).unwrap_or(1);
     StudioSettings {
-        image: provider(&studio.image_api_url, &studio.image_api_key, &studio.image_model),
-        speech: provider(&studio.speech_api_url, &studio.speech_api_key, &studio.speech_model),
+        image: studio.image_api_url.as_ref().map(|url| ProviderSettings {
+            base_url: url.trim_end_matches('/').to_owned(),
+            api_key: studio.image_api_key.as_ref().map(secret),
+            model: studio.image_model.clone(),
+            timeout: studio.image_timeout.0,
+        }),
+        speech: studio.speech_api_url.as_ref().map(|url| ProviderSettings {
+            base_url: url.trim_end_matches('/').to_owned(),
+            api_key: studio.speech_api_key.as_ref().map(secret),
+            model: studio.speech_model.clone(),
+            timeout: studio.speech_timeout.0,
+        }),
         scratch_dir: config.general.data_dir.join("scratch"),
         tools: Tools::default(),
         image_workers: count(studio.image_workers),
@@ -131,12 +133,13 @@ fn studio(config: &Config) -> StudioSettings {
 }
 
 fn tenants(config: &Config) -> TenantSettings {
-    let step_ms = u64::try_from(config.studio.step_timeout.0.as_millis()).unwrap_or(u64::MAX);
+    let studio = &config.studio;
+    let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
     let timeouts = StepTimeouts {
-        image_ms: step_ms,
-        speech_ms: step_ms,
-        segment_ms: step_ms,
-        assemble_ms: step_ms,
+        image_ms: ms(studio.image_timeout),
+        speech_ms: ms(studio.speech_timeout),
+        segment_ms: ms(studio.segment_timeout),
+        assemble_ms: ms(studio.assemble_timeout),
         ..StepTimeouts::default()
     };
     TenantSettings { timeouts, ..TenantSettings::default() }

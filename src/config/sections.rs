@@ -131,8 +131,14 @@ section! {
         speech_api_key: Option<Secret> = None, env "SPEECH_API_KEY";
         /// The model that is asked for speech.
         speech_model: String = "gpt-4o-mini-tts".to_owned();
-        /// How long one attempt of a step may take.
-        step_timeout: Span = seconds(60);
+        /// How long one attempt at an image may take.
+        image_timeout: Span = seconds(60);
+        /// How long one attempt at a narration may take.
+        speech_timeout: Span = seconds(60);
+        /// How long one attempt at encoding a segment may take.
+        segment_timeout: Span = seconds(60);
+        /// How long one attempt at joining the segments may take, and more for large ones.
+        assemble_timeout: Span = seconds(60);
         /// Images drawn at once.
         image_workers: Number = Number(4);
         /// Narrations spoken at once.

@@ -16,6 +16,11 @@ use tokio::time::timeout;
 use super::Web;
 use crate::problem::{Problem, ProblemKind, Result};
 
+/// Of a body that is too large, so many bytes are read and thrown away.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// And for so long.
+const DISCARD_WITHIN: Duration = Duration::from_secs(5);
+
 /// What a body may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
@@ -93,10 +98,11 @@ fn expect_json(headers: &HeaderMap) -> Result<()> {
 pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body: Body = request.into_body();
     if announced.is_some_and(|size| size > limits.size_max) {
+        discard(body).await;
         return Err(too_large(limits));
     }
-    let mut body: Body = request.into_body();
     let mut whole = BytesMut::new();
     loop {
         let next = timeout(limits.pause_max, body.frame()).await;
@@ -106,6 +112,7 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes> {
         let broken = |_| Problem::new(ProblemKind::MalformedBody).detail("The body broke off.");
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if whole.len() + data.len() > limits.size_max {
+            discard(body).await;
             return Err(too_large(limits));
         }
         if whole.is_empty() && body.size_hint_is_over() {
@@ -113,6 +120,22 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes> {
         }
         whole.extend_from_slice(&data);
     }
+}
+
+/// Reads on for a moment without keeping anything: a client that is cut off while it still sends
+/// never sees its answer.
+async fn discard(mut body: Body) {
+    let mut left = DISCARDED_BYTES_MAX;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // Whoever sends for longer than this is cut off.
+    let _ = timeout(DISCARD_WITHIN, read).await;
 }
 
 /// Small bodies come in one piece, which needs no copy.
