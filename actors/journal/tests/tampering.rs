@@ -151,3 +151,34 @@ async fn a_month_is_exported_as_it_was_committed() {
     assert_eq!(wrong.to_string(), "`1970` is not a month; write it as `2026-11`");
     server.stop().await;
 }
+
+/// The book's recipe, run as it is written there.
+fn check_by_hand(lines: &[String]) -> String {
+    let book = include_str!("../../../docs/src/journal.md");
+    let (_, recipe) = book.split_once("```bash\n").unwrap();
+    let (recipe, _) = recipe.split_once("```").unwrap();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("entries.jsonl");
+    std::fs::write(&file, lines.join("\n") + "\n").unwrap();
+    let output =
+        std::process::Command::new("bash").args(["-c", recipe, "bash"]).arg(&file).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn the_recipe_in_the_book_checks_a_chain() {
+    let mut scribe = Scribe::default();
+    let lines: Vec<_> = (0..4).map(|_| scribe.line(tenant(1))).collect();
+    let texts: Vec<_> = lines.iter().map(|line| line.text.clone()).collect();
+    let last = lines.last().unwrap().hash;
+
+    let whole = check_by_hand(&texts);
+    let later = check_by_hand(&texts[2..]);
+    let removed = check_by_hand(&[texts[0].clone(), texts[2].clone()]);
+    let changed = check_by_hand(&[texts[0].clone(), texts[1].replace("key_x", "key_y")]);
+
+    assert_eq!(whole, format!("whole up to {last}\n"));
+    assert_eq!(later, whole);
+    assert!(removed.starts_with("does not follow: "), "{removed}");
+    assert!(changed.starts_with("changed: "), "{changed}");
+}
