@@ -199,7 +199,8 @@ impl JobRunner {
     }
 
     fn start(&mut self, job: JobId, step: StepName) {
-        let cancel = CancellationToken::new();
+        // Also cancelled when all steps of the node are: at shutdown.
+        let cancel = self.shell.steps.token().child_token();
         let attempt = Attempt { cancel: cancel.clone(), _busy: Busy::new(&self.vitals) };
         self.attempts.insert((job, step), attempt);
         let task = attempt::Task {

@@ -38,7 +38,7 @@ pub struct TenantDeps {
     pub storage: Storage,
     /// Runs steps.
     pub studio: Arc<dyn StepRunner>,
-    /// Owner of every task of the tenants.
+    /// The owner of the tenants' own owner of tasks.
     pub tasks: Tasks,
     /// Limits and times.
     pub settings: TenantSettings,
@@ -87,6 +87,7 @@ pub(super) struct Shell {
     pub(super) storage: Storage,
     pub(super) studio: Arc<dyn StepRunner>,
     pub(super) settings: TenantSettings,
+    /// Ended by the drain.
     pub(super) tasks: Tasks,
     /// Steps have an owner of their own: shutdown ends them before the tenants.
     pub(super) steps: Tasks,
@@ -104,6 +105,7 @@ impl Shell {
                 tracing::error!(%error, "the supervisor of the tenants did not start");
                 TenantError::Unavailable
             })?;
+        let tasks = deps.tasks.child();
         Ok(Arc::new(Self {
             directory,
             alarms,
@@ -118,8 +120,8 @@ impl Shell {
             storage: deps.storage,
             studio: deps.studio,
             settings: deps.settings,
-            steps: deps.tasks.child(),
-            tasks: deps.tasks,
+            steps: tasks.child(),
+            tasks,
         }))
     }
 }

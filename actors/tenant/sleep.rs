@@ -14,6 +14,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often a drain looks whether all sleep.
 const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How long the steps' children may take to be killed and reaped.
+const STEPS_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long snapshots and look-ups on their way may take.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
+
 /// Starts the sweep.
 pub(super) fn start(shell: &Arc<Shell>) {
     let shell = Arc::clone(shell);
@@ -37,10 +43,17 @@ pub(super) fn sweep(shell: &Shell) {
     metrics::census(shell.directory.awake(), shell.node_gate.depth());
 }
 
-/// Puts everyone to sleep; `false` when some did not make it in time.
+/// Puts everyone to sleep and ends every task; `false` when some did not make it in time.
 pub(super) async fn drain(shell: &Shell, deadline: Deadline) -> bool {
     // Steps are cut off first: they go on from their last finished one after the next start.
     shell.steps.cancel();
+    let all_asleep = put_all_to_sleep(shell, deadline).await;
+    let steps_left = shell.steps.finish(deadline.within(STEPS_END_WITHIN).remaining()).await;
+    let tasks_left = shell.tasks.finish(deadline.within(TASKS_END_WITHIN).remaining()).await;
+    all_asleep && steps_left.is_empty() && tasks_left.is_empty()
+}
+
+async fn put_all_to_sleep(shell: &Shell, deadline: Deadline) -> bool {
     loop {
         for tenant in shell.directory.begin_drain() {
             shell.directory.put_to_sleep(tenant, true);

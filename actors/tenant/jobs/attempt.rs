@@ -1,8 +1,10 @@
 //! One attempt at a step, from the wait for its slot to its report.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use ractor::ActorRef;
 use tenantry_supervision::spawn;
 use tokio::sync::oneshot;
@@ -60,7 +62,9 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) async fn run(self) {
-        let (attempt, end) = self.attempt().await;
+        // Without a report the step would count as under way for as long as the tenant lives.
+        let attempt = AssertUnwindSafe(self.attempt()).catch_unwind().await;
+        let (attempt, end) = attempt.unwrap_or((0, StepEnd::NotBegun));
         let report = StepReport { job: self.job, step: self.step, attempt, end };
         // An actor that is gone finds the step again by its journal.
         let _ = self.actor.send_message(TenantMsg::StepEnded(Box::new(report)));
