@@ -22,7 +22,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
 use tenantry_actors::clock::SharedClock;
 use tenantry_supervision::deadline::Deadline;
@@ -88,7 +88,9 @@ impl Front {
     {
         let ids = RequestIds::of(&request, &self.clock);
         let observed = self.observer.begin(&request, &ids);
-        let path = request.uri().path().to_owned();
+        // A copy of an address shares its text.
+        let uri = request.uri().clone();
+        let path = uri.path();
         let method = request.method().clone();
         request.extensions_mut().insert(ids.clone());
 
@@ -100,7 +102,7 @@ impl Front {
         };
 
         let public_url = self.settings.public_url.as_str();
-        let at = Occurrence { public_url, request_id: ids.text(), path: &path };
+        let at = Occurrence { public_url, request_id: ids.text(), path };
         finish(&mut response, at, &method);
         let is_page = is_html(&response) || path.starts_with("/assets/");
         let is_https = public_url.starts_with("https://");
@@ -122,6 +124,10 @@ impl Front {
     {
         if uri_bytes(&request) > URI_BYTES_MAX {
             return Err(Problem::new(ProblemKind::UriTooLong));
+        }
+        if is_ambiguous(&request) {
+            let close = HeaderValue::from_static("close");
+            return Err(Problem::new(ProblemKind::MalformedRequest).header(CONNECTION, close));
         }
         let overloaded = |_| Problem::new(ProblemKind::Overloaded).retry_after(OVERLOADED_RETRY_S);
         let _permit = self.gate.try_enter().map_err(overloaded)?;
@@ -156,13 +162,19 @@ impl Front {
     }
 }
 
+/// Two lengths are one too many: a proxy in front might believe the other one.
+fn is_ambiguous(request: &Request) -> bool {
+    let headers = request.headers();
+    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
+}
+
 fn uri_bytes(request: &Request) -> usize {
     let uri = request.uri();
     uri.path().len() + uri.query().map_or(0, str::len)
 }
 
 fn is_html(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_some_and(|kind| kind.starts_with(b"text/html"))
 }
 
@@ -184,8 +196,8 @@ fn finish(response: &mut Response, at: Occurrence<'_>, method: &Method) {
     }
     if status == StatusCode::REQUEST_TIMEOUT || status == StatusCode::PAYLOAD_TOO_LARGE {
         // The rest of the body is still on its way: the connection cannot be used again.
-        let close = http::HeaderValue::from_static("close");
-        response.headers_mut().insert(http::header::CONNECTION, close);
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
 }
 

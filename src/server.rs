@@ -171,8 +171,7 @@ fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .pipeline_flush(true);
+        .max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -186,3 +185,6 @@ fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
         .keep_alive_timeout(PING_TIMEOUT);
     builder
 }
+
+#[cfg(test)]
+mod tests;

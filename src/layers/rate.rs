@@ -196,10 +196,15 @@ impl Charge {
             return None;
         }
         let seconds = self.seconds();
+        let problem = Problem::new(ProblemKind::RateLimited)
+            .detail(format!("Try again in {seconds} s."))
+            .retry_after(seconds);
+        let mut headers = http::HeaderMap::new();
+        self.write(&mut headers);
         Some(
-            Problem::new(ProblemKind::RateLimited)
-                .detail(format!("Try again in {seconds} s."))
-                .retry_after(seconds),
+            headers.iter().fold(problem, |problem, (name, value)| {
+                problem.header(name.clone(), value.clone())
+            }),
         )
     }
 

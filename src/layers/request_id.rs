@@ -25,7 +25,7 @@ impl RequestIds {
         let own = RequestId::generate(clock.as_ref());
         let sent = request.headers().get(X_REQUEST_ID).filter(|value| is_sane(value.as_bytes()));
         let shown = sent.cloned().unwrap_or_else(|| {
-            HeaderValue::from_str(&own.to_string())
+            HeaderValue::try_from(own.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("req"))
         });
         Self { own, shown }
