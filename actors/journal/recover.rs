@@ -52,13 +52,18 @@ impl Journal {
                 return Ok(Recovered { incarnation, snapshot: Some(snapshot), entries });
             }
             tracing::error!(tenant.id = %tenant, seq, "a snapshot is refused");
-            let mut tx = self.inner.database.tenant_tx(tenant).await?;
-            chunks::drop_snapshot(&mut tx).await?;
-            tx.commit().await?;
+            self.forget_snapshot(tenant).await?;
         }
         let lines = gather(&mut reader, tenant, 0, &tail).await?;
         let entries = chained(tenant, Head::GENESIS, lines.values())?;
         Ok(Recovered { incarnation, snapshot: None, entries })
+    }
+
+    /// Drops a tenant's snapshot: the next activation reads every entry.
+    pub async fn forget_snapshot(&self, tenant: TenantId) -> Result<(), JournalError> {
+        let mut tx = self.inner.database.tenant_tx(tenant).await?;
+        chunks::drop_snapshot(&mut tx).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Keeps a tenant's committed state, so that its next activation is short. Refused unless the

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::Actor;
-use tenantry_supervision::{Deadline, spawn};
+use tenantry_supervision::{Deadline, spawn, spawn_blocking};
 use tokio::time::Instant;
 
 use super::actor::{Beginning, TenantActor};
-use super::book::Book;
+use super::book::{Book, RebuildError};
 use super::call::TenantError;
 use super::directory::{Live, Route};
 use super::gate::TenantGate;
@@ -72,21 +72,14 @@ async fn activate(shell: &Arc<Shell>, tenant: TenantId) -> Result<Arc<Live>, Ten
     let deadline = Deadline::after(WAKE_WITHIN);
     let turn = shell.activations.enter(deadline).await;
     let _turn = turn.map_err(|_| TenantError::Unavailable)?;
-    let recovered = deadline.run(shell.journal.activate(tenant)).await;
-    let recovered = recovered.map_err(|_| TenantError::Unavailable)?;
-    let recovered = recovered.map_err(|error| {
-        tracing::warn!(tenant.id = %tenant, %error, "a tenant cannot be read");
-        TenantError::Unavailable
-    })?;
-    let is_long = recovered.entries.len() > ENTRIES_IN_PLACE;
-    let terms = Arc::clone(&shell.catalogue.default_plan().terms);
-    let (journal, clock) = (shell.journal.clone(), Arc::clone(&shell.clock));
-    let rebuild = move || Book::rebuild(tenant, recovered, &terms, journal, clock);
-    let book = if is_long {
-        let rebuilt = tenantry_supervision::spawn_blocking("rebuild", &shell.tasks, rebuild).await;
-        rebuilt.map_err(|_| TenantError::Unavailable)?
-    } else {
-        rebuild()
+    let book = match rebuild(shell, tenant, deadline).await? {
+        Ok(book) => Ok(book),
+        // A snapshot is a cache: what it hides is still in the journal, entry by entry.
+        Err(error) => {
+            tracing::error!(tenant.id = %tenant, %error, "a tenant is rebuilt without its snapshot");
+            shell.journal.forget_snapshot(tenant).await.map_err(|_| TenantError::Unavailable)?;
+            rebuild(shell, tenant, deadline).await?
+        }
     };
     let book = book.map_err(|error| {
         // The log says something that cannot be: this tenant must not run before it is looked at.
@@ -104,4 +97,27 @@ async fn activate(shell: &Arc<Shell>, tenant: TenantId) -> Result<Arc<Live>, Ten
             TenantError::Unavailable
         })?;
     Ok(Arc::new(Live { tenant, generation, actor, gate: TenantGate::new(), vitals }))
+}
+
+/// Reads what the journal has of a tenant, and makes its state of it.
+async fn rebuild(
+    shell: &Arc<Shell>,
+    tenant: TenantId,
+    deadline: Deadline,
+) -> Result<Result<Book, RebuildError>, TenantError> {
+    let recovered = deadline.run(shell.journal.activate(tenant)).await;
+    let recovered = recovered.map_err(|_| TenantError::Unavailable)?;
+    let recovered = recovered.map_err(|error| {
+        tracing::warn!(tenant.id = %tenant, %error, "a tenant cannot be read");
+        TenantError::Unavailable
+    })?;
+    let is_long = recovered.entries.len() > ENTRIES_IN_PLACE;
+    let terms = Arc::clone(&shell.catalogue.default_plan().terms);
+    let (journal, clock) = (shell.journal.clone(), Arc::clone(&shell.clock));
+    let rebuild = move || Book::rebuild(tenant, recovered, &terms, journal, clock);
+    if !is_long {
+        return Ok(rebuild());
+    }
+    let rebuilt = spawn_blocking("rebuild", &shell.tasks, rebuild).await;
+    rebuilt.map_err(|_| TenantError::Unavailable)
 }

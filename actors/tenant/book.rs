@@ -64,6 +64,17 @@ struct Snapshot<'a> {
     state: &'a RawValue,
 }
 
+/// Why a tenant cannot be rebuilt from what the journal gave.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RebuildError {
+    /// Without the snapshot, from every entry, it may work.
+    #[error("the snapshot cannot be read")]
+    Snapshot,
+    /// The entries do not fit what stands before them.
+    #[error("the entries cannot be replayed: {0}")]
+    Replay(#[from] ReplayError),
+}
+
 /// One life's state, keys, and way to the journal.
 #[derive(Debug)]
 pub(super) struct Book {
@@ -86,11 +97,12 @@ impl Book {
         terms: &Arc<PlanTerms>,
         journal: Journal,
         clock: SharedClock,
-    ) -> Result<Self, ReplayError> {
+    ) -> Result<Self, RebuildError> {
         let Recovered { incarnation, snapshot, entries } = recovered;
-        let restored = snapshot.and_then(|snapshot| restore(tenant, &snapshot.body, terms));
-        let (mut state, mut keys) = restored
-            .unwrap_or_else(|| (TenantState::new(tenant, Arc::clone(terms)), Keys::default()));
+        let (mut state, mut keys) = match snapshot {
+            Some(snapshot) => restore(&snapshot, terms).ok_or(RebuildError::Snapshot)?,
+            None => (TenantState::new(tenant, Arc::clone(terms)), Keys::default()),
+        };
         let snapshot_at = state.seq();
         for entry in entries {
             state.replay(&entry)?;
@@ -260,16 +272,12 @@ impl Checkpoint {
     }
 }
 
-/// Reads a snapshot; one that this version cannot read is as good as none.
-fn restore(tenant: TenantId, text: &str, terms: &Arc<PlanTerms>) -> Option<(TenantState, Keys)> {
-    let snapshot: Snapshot<'_> = serde_json::from_str(text).ok()?;
-    match TenantState::restore(snapshot.state.get().as_bytes(), Arc::clone(terms)) {
-        Ok(state) => Some((state, Keys::with_filter(snapshot.keys.into_owned()))),
-        Err(error) => {
-            tracing::warn!(tenant.id = %tenant, %error, "snapshot not readable");
-            None
-        }
-    }
+/// Reads a snapshot, unless it is another version's or not what its name says.
+fn restore(stored: &journal::Snapshot, terms: &Arc<PlanTerms>) -> Option<(TenantState, Keys)> {
+    let snapshot: Snapshot<'_> = serde_json::from_str(&stored.body).ok()?;
+    let state = TenantState::restore(snapshot.state.get().as_bytes(), Arc::clone(terms)).ok()?;
+    let is_named_rightly = state.seq() == stored.seq && state.head() == stored.hash;
+    is_named_rightly.then(|| (state, Keys::with_filter(snapshot.keys.into_owned())))
 }
 
 fn keep_keys_until(state: &TenantState, at: Timestamp) -> Timestamp {

@@ -136,7 +136,7 @@ pub(super) struct House {
     pub(super) tenants: Tenants,
     pub(super) keys: KeyRing,
     clock: SharedClock,
-    journal: Journal,
+    pub(super) journal: Journal,
     database: Database,
     tasks: Tasks,
 }

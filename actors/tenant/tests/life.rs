@@ -6,6 +6,7 @@ use super::super::message::TenantMsg;
 use super::super::sleep;
 use super::house::{House, Script, Scripted, folder, images, until};
 use crate::ids::TenantId;
+use crate::journal::Snapshot;
 use crate::tenant::TenantError;
 use crate::tenant::quota::Refusal;
 
@@ -181,5 +182,27 @@ async fn the_sweep_puts_idle_tenants_to_sleep_and_busy_ones_not() {
     sleep::sweep(shell);
     assert_eq!(house.tenants.inspect().awake, 20);
     assert_eq!(shell.directory.sleepy(Duration::ZERO, 100).len(), 20);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_cannot_be_read_costs_time_and_nothing_else() {
+    let folder = folder();
+    let house = House::start(folder.path(), &Scripted::new(Script::Succeed)).await;
+    let tenant = house.tenant();
+    for n in 0..5 {
+        let context = house.keyed(&format!("k{n}"), "a");
+        house.tenants.consume(tenant, images(1), context).await.unwrap();
+    }
+    let generation = house.tenants.shell.directory.live(tenant).unwrap().generation;
+    assert!(house.tenants.shell.directory.put_to_sleep(tenant, false));
+    until_gone(&house, tenant, generation).await;
+    let last = house.journal.find_entry(tenant, 5).await.unwrap().unwrap();
+    let foreign = Snapshot { seq: 5, hash: last.hash, body: "{\"v\":99}".to_owned() };
+    house.journal.snapshot(tenant, foreign).await.unwrap();
+
+    assert_eq!(house.images_used(tenant).await, (5, 0));
+    let again = house.tenants.consume(tenant, images(1), house.keyed("k0", "a")).await.unwrap();
+    assert!(again.replayed);
     house.stop().await;
 }
