@@ -6,32 +6,31 @@
 
 mod batch;
 mod log;
+mod submit;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{Batch, Unit};
 pub(super) use self::log::Log;
+use self::submit::Outcome;
+pub(super) use self::submit::chain_of;
 use super::incarnation::Incarnation;
 use super::room::{Admission, Gate};
 use super::row::{Row, RowHash, shard_of};
 use super::tail::Tail;
 use super::{AppendError, Committed, Handover, metrics};
-use crate::database::{Fatal, FatalHook, StoreError};
+use crate::database::{Fatal, FatalHook};
 use crate::ids::TenantId;
 
-/// How long the same bytes wait before they are tried again, doubling up to the second.
-const RETRY_FIRST: Duration = Duration::from_millis(20);
-const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Incarnations known before those that nobody holds any more are forgotten, at the least.
 const SWEEP_AT_LEAST: usize = 1024;
 
@@ -52,17 +51,6 @@ pub(super) struct Head {
     pub(super) hash: RowHash,
     /// A lost shard takes nothing until it is acquired again.
     pub(super) is_lost: bool,
-}
-
-/// What became of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Outcome {
-    /// Every row is in the log, but those of these shards: another owner wrote there.
-    Decided { lost: Vec<u16> },
-    /// No row is in the log.
-    Refused(AppendError),
-    /// The storage cannot be trusted any more; rows may be in the log or not.
-    Broken(AppendError, Fatal),
 }
 
 /// The one writer of the journal.
@@ -245,78 +233,14 @@ impl<L: Log> Committer<L> {
         rows
     }
 
-    /// Submits the rows until it is known whether they are in the log.
-    async fn submit(&mut self, rows: &[Row]) -> Outcome {
-        let mut wait = RETRY_FIRST;
-        let mut is_unknown = false;
-        loop {
-            let error = match self.log.append(rows).await {
-                Ok(appended) => match self.lost_among(rows, &appended).await {
-                    Ok(lost) => {
-                        self.admission.set_gate(Gate::Open);
-                        return Outcome::Decided { lost };
-                    }
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            let (gate, given_up) = match &error {
-                StoreError::DiskFull => (Gate::DiskFull, AppendError::DiskFull),
-                StoreError::Busy => (Gate::Unavailable, AppendError::Failed),
-                StoreError::Unavailable(_) => {
-                    is_unknown = true;
-                    (Gate::Unavailable, AppendError::OutcomeUnknown)
-                }
-                StoreError::Io(_) | StoreError::Corrupt { .. } => {
-                    let fatal = Fatal::Device { file: "journal.db", reason: chain_of(&error) };
-                    return Outcome::Broken(AppendError::OutcomeUnknown, fatal);
-                }
-                // The database looked at the rows and said no: none of them is in the log.
-                _ if !is_unknown => {
-                    tracing::error!(error = chain_of(&error), "the journal refused rows");
-                    return Outcome::Refused(AppendError::Failed);
-                }
-                _ => {
-                    let fatal = Fatal::Device { file: "journal.db", reason: chain_of(&error) };
-                    return Outcome::Broken(AppendError::OutcomeUnknown, fatal);
-                }
-            };
-            self.admission.set_gate(gate);
-            tracing::warn!(error = chain_of(&error), "a commit is tried again");
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = self.give_up.cancelled() => {
-                    let error = if is_unknown { AppendError::OutcomeUnknown } else { given_up };
-                    return Outcome::Refused(error);
-                }
-            }
-            wait = RETRY_MAX.min(wait * 2);
-            if is_unknown && let Err(error) = self.log.reopen().await {
-                tracing::warn!(error = chain_of(&error), "the journal cannot be reached");
-            }
-        }
-    }
-
-    /// A row that was not returned stood there already: ours from an earlier try, or another's.
-    async fn lost_among(
-        &mut self,
-        rows: &[Row],
-        appended: &[(u16, i64)],
-    ) -> Result<Vec<u16>, StoreError> {
-        let mut lost = Vec::new();
-        for row in rows {
-            if !appended.contains(&(row.shard, row.seq))
-                && self.log.batch_at(row.shard, row.seq).await?.as_ref() != Some(&row.batch_id)
-            {
-                lost.push(row.shard);
-            }
-        }
-        Ok(lost)
-    }
-
     /// Lets the answers out, after the tail knows the rows: who reads next finds them there.
     fn release(&mut self, mut batch: Batch, rows: &[Row], lost: &[u16]) {
-        self.tail.push(batch.committed_rows(rows, lost));
+        let committed = batch.committed_rows(rows, lost);
+        let mut kinds = BTreeMap::<_, u64>::new();
+        for line in committed.iter().flat_map(|row| &row.lines) {
+            *kinds.entry(line.body.kind()).or_default() += 1;
+        }
+        self.tail.push(committed);
         for shard in lost {
             let count = self.shard_count();
             for (tenant, incarnation) in &self.live {
@@ -350,6 +274,9 @@ impl<L: Log> Committer<L> {
                     let _ = reply.send(Ok(incarnation));
                 }
             }
+        }
+        for (kind, count) in kinds {
+            metrics::entries(kind, count);
         }
         self.forget_dead();
     }
@@ -411,15 +338,4 @@ fn call(done: super::Done, result: Result<Committed, AppendError>) {
     if catch_unwind(AssertUnwindSafe(|| done.call(result))).is_err() {
         tracing::error!("an answer's callback panicked");
     }
-}
-
-/// The error and its causes in one line.
-pub(super) fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tenantry_supervision::{Task, Tasks, spawn};
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::*;
+use crate::database::StoreError;
 use crate::journal::entry::Entry;
 use crate::journal::room::Overloaded;
 use crate::journal::testing::{Scribe, tenant};
