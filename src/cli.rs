@@ -94,6 +94,7 @@ enum DocsPart {
     Configuration,
     Problems,
     Openapi,
+    Example,
 }
 
 /// Runs the command line and says how it ended.
@@ -165,6 +166,7 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
 fn docs(part: DocsPart) -> String {
     match part {
         DocsPart::Configuration => config::docs::page(),
+        DocsPart::Example => config::docs::example(),
         DocsPart::Problems => problem::docs::table(),
         DocsPart::Openapi => routes::openapi_text() + "\n",
     }

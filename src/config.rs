@@ -91,6 +91,7 @@ impl Config {
         let mut errors = Vec::new();
         let mut table = file.map_or_else(Table::new, |path| read_file(path, &mut errors));
         overlay(&mut table, &variables.into_iter().collect(), &mut errors);
+        drop_empty(&mut table);
 
         let sections = ["http", "ops", "database", "mail", "login", "studio", "storage", "limits"];
         let mut parts: BTreeMap<&str, Value> = BTreeMap::new();
@@ -237,6 +238,14 @@ fn read<T: DeserializeOwned + Default>(
         errors.push(format!("`{name}{dot}{path}`: {}", reason.trim()));
         T::default()
     })
+}
+
+/// A setting that is empty counts as not set, in the file as in the environment.
+fn drop_empty(table: &mut Table) {
+    table.retain(|_, value| value.as_str() != Some(""));
+    for value in table.iter_mut().filter_map(|(_, value)| value.as_table_mut()) {
+        drop_empty(value);
+    }
 }
 
 /// Lays the variables over the file. A variable that is set but empty counts as not set.

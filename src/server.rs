@@ -32,6 +32,8 @@ use stall::StallGuard;
 
 pub use slots::bucket_of;
 
+/// Connections that were refused because there were too many.
+pub const CONNECTIONS_REFUSED_TOTAL: &str = "http_server_connections_refused_total";
 /// A head longer than this is answered 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Headers of one request, at most.
@@ -119,7 +121,7 @@ impl Server {
         force: &CancellationToken,
     ) {
         let Some(slot) = self.slots.take(peer.ip()) else {
-            metrics::counter!("http_server_connections_refused_total").increment(1);
+            metrics::counter!(CONNECTIONS_REFUSED_TOTAL).increment(1);
             return;
         };
         // Answers are small and complete when written: waiting for more would only delay them.

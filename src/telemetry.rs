@@ -7,6 +7,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::sections::{LogFormat, Telemetry};
+use crate::layers::{ACTIVE_REQUESTS, REQUEST_SECONDS};
+use crate::server::CONNECTIONS_REFUSED_TOTAL;
 
 /// Buckets of everything measured in seconds: from a cached answer to a step's deadline.
 const SECONDS: [f64; 16] = [
@@ -37,6 +39,26 @@ pub fn start_log(settings: &Telemetry) {
     };
 }
 
+/// Which build this is; always 1.
+const BUILD_INFO: &str = "tenantry_build_info";
+
+/// Says what the metrics of the front mean, and those of its building blocks.
+fn describe() {
+    tenantry_supervision::measured::describe();
+    metrics::describe_histogram!(
+        REQUEST_SECONDS,
+        metrics::Unit::Seconds,
+        "time from a request to the head of its answer"
+    );
+    metrics::describe_gauge!(ACTIVE_REQUESTS, "requests that are being answered");
+    metrics::describe_counter!(
+        CONNECTIONS_REFUSED_TOTAL,
+        "connections refused because there were too many"
+    );
+    metrics::describe_gauge!(BUILD_INFO, "which build this is");
+    metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
 /// The process's metrics, installed on first use.
 pub fn metrics_handle() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -53,6 +75,7 @@ pub fn metrics_handle() -> PrometheusHandle {
             let handle = recorder.handle();
             // Whoever installed another recorder before us keeps it; ours then stays empty.
             let _ = metrics::set_global_recorder(recorder);
+            describe();
             handle
         })
         .clone()

@@ -49,3 +49,26 @@ pub fn page() -> String {
     }
     page
 }
+
+/// A file with every setting at its default, commented out.
+pub fn example() -> String {
+    let defaults = Table::try_from(Config::default()).unwrap_or_default();
+    let mut text = "# Every setting of Tenantry at its default. Uncomment what you change.\n\
+                    # This file is generated from the code; a test compares the two.\n"
+        .to_owned();
+    let mut current = "";
+    for field in all_fields() {
+        if current != field.section {
+            current = field.section;
+            let _ = write!(text, "\n[{current}]\n");
+        }
+        let section = match field.section {
+            "" => Some(&defaults),
+            name => defaults.get(name).and_then(Value::as_table),
+        };
+        let default = section.and_then(|table| table.get(field.name));
+        let default = default.map_or_else(|| "\"\"".to_owned(), ToString::to_string);
+        let _ = write!(text, "\n# {}\n# {} = {default}\n", field.about.trim(), field.name);
+    }
+    text
+}

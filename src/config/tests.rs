@@ -74,6 +74,16 @@ fn secrets_are_never_printed() {
 }
 
 #[test]
+fn the_example_file_is_the_one_that_the_structs_make_and_it_works() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tenantry.example.toml");
+
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+
+    assert_eq!(committed, docs::example(), "write the file with `tenantry docs example`");
+    Config::from_sources(Some(&path), []).unwrap();
+}
+
+#[test]
 fn the_page_in_the_book_is_the_one_that_the_structs_make() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/configuration.md");
 

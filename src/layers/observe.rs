@@ -131,6 +131,7 @@ macro_rules! new_span {
             request.own_id = %$ids.own,
             tenant.id = tracing::field::Empty,
             user.id = tracing::field::Empty,
+            api_key.id = tracing::field::Empty,
         )
     };
 }
@@ -143,7 +144,8 @@ impl Observed {
             return;
         }
         self.span.record("tenant.id", tracing::field::display(principal.tenant));
-        self.span.record("user.id", principal.actor());
+        let name = if principal.user().is_some() { "user.id" } else { "api_key.id" };
+        self.span.record(name, principal.actor());
     }
 }
 
