@@ -25,6 +25,7 @@ mod gate;
 mod in_flight;
 mod jobs;
 mod keys;
+mod live;
 mod message;
 mod plan_store;
 mod reaper;

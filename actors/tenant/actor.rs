@@ -14,9 +14,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tenantry_supervision::spawn;
 
 use super::book::{Book, Lookup};
-use super::directory::Vitals;
 use super::feed::Feed;
 use super::jobs::JobRunner;
+use super::live::Vitals;
 use super::message::TenantMsg;
 use super::shell::Shell;
 use crate::clock::Timestamp;

@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use super::actor::APPEND_FAILED;
 use super::call::Idempotency;
-use super::directory::Vitals;
 use super::filter::KeyFilter;
 use super::in_flight::Release;
 use super::keys::{Keys, Known, Seen};
+use super::live::Vitals;
 use super::message::TenantMsg;
 use super::plan::PlanTerms;
 use super::quota::Verdict;

@@ -16,15 +16,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ractor::{ActorId, ActorRef};
+use ractor::ActorId;
 use tenantry_supervision::{Intensity, IntensitySettings, Verdict};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::call::TenantError;
-use super::gate::TenantGate;
-use super::in_flight::InFlight;
-use super::message::TenantMsg;
+use super::live::Live;
 use super::metrics;
 use crate::ids::TenantId;
 
@@ -41,29 +39,6 @@ const INTENSITY: IntensitySettings = IntensitySettings {
 
 /// A tenant that is down this long without a new failure has no history worth keeping.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
-
-/// A tenant that is awake.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) tenant: TenantId,
-    /// Which life of the tenant this is; the journal calls it incarnation.
-    pub(super) generation: u64,
-    pub(super) actor: ActorRef<TenantMsg>,
-    pub(super) gate: TenantGate,
-    pub(super) vitals: Arc<Vitals>,
-}
-
-/// What the actor and the directory know of each other without a message.
-#[derive(Debug)]
-pub(super) struct Vitals {
-    pub(super) in_flight: InFlight,
-    /// Steps that run and streams that are open: such a tenant is not put to sleep.
-    pub(super) busy: AtomicUsize,
-    /// Set by an actor that went to sleep although something is left to do.
-    pub(super) wake_again: AtomicBool,
-    /// Milliseconds of the directory's time at the last use.
-    used_at_ms: AtomicU64,
-}
 
 /// How one life of a tenant ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,23 +90,6 @@ pub(super) struct Directory {
     generations: AtomicU64,
     is_draining: AtomicBool,
     began: Instant,
-}
-
-// === impl Vitals ===
-
-impl Vitals {
-    pub(super) fn new(settled_at: u64) -> Self {
-        Self {
-            in_flight: InFlight::settled_at(settled_at),
-            busy: AtomicUsize::new(0),
-            wake_again: AtomicBool::new(false),
-            used_at_ms: AtomicU64::new(0),
-        }
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.busy.load(Ordering::Acquire) == 0 && self.in_flight.is_settled()
-    }
 }
 
 // === impl Resident ===

@@ -15,7 +15,7 @@ use tenantry_supervision::spawn;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::attempt::{StepEnd, StepReady, StepReport};
-use super::directory::Vitals;
+use super::live::Vitals;
 use super::message::TenantMsg;
 use super::plan_store;
 use super::shell::Shell;
