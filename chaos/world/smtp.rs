@@ -72,6 +72,8 @@ impl Session {
     }
 
     async fn run(mut self) -> io::Result<()> {
+        let mode = self.shared.switches.get(Service::Mail).mode;
+        self.shared.log.add(Service::Mail, mode, "a client connected");
         self.answer("220 mail.world.test ready").await?;
         loop {
             let Some(line) = self.line().await? else { return Ok(()) };

@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::json;
-use tenantry_chaos::{Mode, Service};
 
 use crate::product::{
     RENDER_WITHIN, eventually, finished, items, meter, short_plan, submit, video_path,
@@ -167,25 +166,6 @@ async fn a_render_goes_on_after_a_power_cut_and_is_charged_once() {
     assert_eq!(done["state"], "succeeded", "{done}");
     let images = meter(&api, "images").await;
     assert_eq!((&images["used"], &images["reserved"]), (&json!(3), &json!(0)));
-}
-
-#[tokio::test]
-async fn a_hanging_speech_provider_costs_the_voice_and_not_the_video() {
-    let stack = stack()
-        .providers()
-        .variable("TENANTRY__STUDIO__STEP_TIMEOUT", "10s")
-        .start()
-        .await
-        .unwrap();
-    let api = stack.api_key("ada@example.test").await.unwrap();
-    stack.world().switches().set(Service::Speech, Mode::Hanging);
-
-    let job = submit(&api, "video", &short_plan(1)).await;
-    let done = finished(&api, &job, RENDER_WITHIN).await;
-
-    assert_eq!(done["state"], "succeeded", "{done}");
-    assert_ne!(done["degraded"], json!([]), "{done}");
-    assert!(!stack.world().log().of(Service::Speech).is_empty());
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ mod journey;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod product;
