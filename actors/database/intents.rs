@@ -6,6 +6,23 @@ use super::{Session, StoreError, SystemTx};
 use crate::clock::Timestamp;
 use crate::ids::{EventId, TenantId};
 
+const INSERT: &str = "INSERT INTO intents \
+         (tenant_id, intent_id, body, created_at, due_at, attempts) \
+     SELECT $1, $2, $3, \
+         CASE WHEN COALESCE(MAX(created_at), 0) >= $4 THEN MAX(created_at) + 1 ELSE $4 END, \
+         $4, 0 \
+     FROM intents WHERE tenant_id = $1";
+const DUE: &str = "SELECT i.tenant_id, i.intent_id, i.body, i.attempts \
+     FROM intents i \
+     WHERE i.due_at <= $1 AND NOT EXISTS ( \
+         SELECT 1 FROM intents o \
+         WHERE o.tenant_id = i.tenant_id AND o.created_at < i.created_at) \
+     ORDER BY i.created_at, i.intent_id LIMIT $2";
+const DELETE: &str = "DELETE FROM intents WHERE tenant_id = $1 AND intent_id = $2";
+const POSTPONE: &str = "UPDATE intents SET due_at = $3, attempts = attempts + 1 \
+     WHERE tenant_id = $1 AND intent_id = $2";
+const COUNT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM intents";
+
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntentRow {
@@ -22,20 +39,13 @@ pub struct IntentRow {
 /// Adds a row, due at once. Its `created_at` is later than that of every row of its tenant, so
 /// that two of the same moment keep their order.
 pub async fn insert(tx: &mut SystemTx, row: &IntentRow, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO intents (tenant_id, intent_id, body, created_at, due_at, attempts)
-         SELECT $1, $2, $3,
-             CASE WHEN COALESCE(MAX(created_at), 0) >= $4 THEN MAX(created_at) + 1 ELSE $4 END,
-             $4, 0
-         FROM intents
-         WHERE tenant_id = $1",
-    )
-    .bind(row.tenant.to_string())
-    .bind(row.id.to_string())
-    .bind(&row.body)
-    .bind(now.as_micros())
-    .execute(tx.connection())
-    .await?;
+    sqlx::query(INSERT)
+        .bind(row.tenant.to_string())
+        .bind(row.id.to_string())
+        .bind(&row.body)
+        .bind(now.as_micros())
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
@@ -47,20 +57,8 @@ pub async fn due(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<IntentRow>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT i.tenant_id, i.intent_id, i.body, i.attempts
-         FROM intents i
-         WHERE i.due_at <= $1
-           AND NOT EXISTS (
-               SELECT 1 FROM intents o
-               WHERE o.tenant_id = i.tenant_id AND o.created_at < i.created_at)
-         ORDER BY i.created_at, i.intent_id
-         LIMIT $2",
-    )
-    .bind(now.as_micros())
-    .bind(limit)
-    .fetch_all(session.connection())
-    .await?;
+    let rows =
+        sqlx::query(DUE).bind(now.as_micros()).bind(limit).fetch_all(session.connection()).await?;
     rows.iter()
         .map(|row| {
             let tenant: String = row.try_get(0)?;
@@ -78,7 +76,7 @@ pub async fn due(
 
 /// Removes a row that was delivered.
 pub async fn delete(tx: &mut SystemTx, tenant: TenantId, id: EventId) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM intents WHERE tenant_id = $1 AND intent_id = $2")
+    sqlx::query(DELETE)
         .bind(tenant.to_string())
         .bind(id.to_string())
         .execute(tx.connection())
@@ -93,23 +91,22 @@ pub async fn postpone(
     id: EventId,
     due_at: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "UPDATE intents
-         SET due_at = $3, attempts = attempts + 1
-         WHERE tenant_id = $1 AND intent_id = $2",
-    )
-    .bind(tenant.to_string())
-    .bind(id.to_string())
-    .bind(due_at.as_micros())
-    .execute(tx.connection())
-    .await?;
+    sqlx::query(POSTPONE)
+        .bind(tenant.to_string())
+        .bind(id.to_string())
+        .bind(due_at.as_micros())
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 
 /// Rows that wait, for a gauge.
 pub async fn count(session: &mut impl Session) -> Result<i64, StoreError> {
-    let row = sqlx::query("SELECT CAST(COUNT(*) AS BIGINT) FROM intents")
-        .fetch_one(session.connection())
-        .await?;
+    let row = sqlx::query(COUNT).fetch_one(session.connection()).await?;
     Ok(row.try_get(0)?)
+}
+
+#[cfg(test)]
+pub(super) fn statements() -> Vec<&'static str> {
+    vec![INSERT, DUE, DELETE, POSTPONE, COUNT]
 }

@@ -113,6 +113,7 @@ async fn every_statement_can_be_prepared() {
         audit::statements(),
         chunks::statements(),
         heads::statements(),
+        intents::statements(),
         listings::statements(),
         magic_links::statements(),
         mail_outbox::statements(),
