@@ -167,10 +167,10 @@ impl Config {
             ("http.head_timeout", http.head_timeout),
             ("http.body_timeout", http.body_timeout),
             ("http.request_timeout", http.request_timeout),
-            ("studio.image_timeout", self.studio.image_timeout),
-            ("studio.speech_timeout", self.studio.speech_timeout),
-            ("studio.segment_timeout", self.studio.segment_timeout),
-            ("studio.assemble_timeout", self.studio.assemble_timeout),
+            ("studio.image_timeout", self.studio.timeout(self.studio.image_timeout)),
+            ("studio.speech_timeout", self.studio.timeout(self.studio.speech_timeout)),
+            ("studio.segment_timeout", self.studio.timeout(self.studio.segment_timeout)),
+            ("studio.assemble_timeout", self.studio.timeout(self.studio.assemble_timeout)),
         ] {
             need(!span.0.is_zero(), &format!("`{name}`: expected more than nothing"));
         }

@@ -116,13 +116,13 @@ fn studio(config: &Config) -> StudioSettings {
             base_url: url.trim_end_matches('/').to_owned(),
             api_key: studio.image_api_key.as_ref().map(secret),
             model: studio.image_model.clone(),
-            timeout: studio.image_timeout.0,
+            timeout: studio.timeout(studio.image_timeout).0,
         }),
         speech: studio.speech_api_url.as_ref().map(|url| ProviderSettings {
             base_url: url.trim_end_matches('/').to_owned(),
             api_key: studio.speech_api_key.as_ref().map(secret),
             model: studio.speech_model.clone(),
-            timeout: studio.speech_timeout.0,
+            timeout: studio.timeout(studio.speech_timeout).0,
         }),
         scratch_dir: config.general.data_dir.join("scratch"),
         tools: Tools::default(),
@@ -134,7 +134,8 @@ fn studio(config: &Config) -> StudioSettings {
 
 fn tenants(config: &Config) -> TenantSettings {
     let studio = &config.studio;
-    let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
+    let ms =
+        |own: Option<Span>| u64::try_from(studio.timeout(own).0.as_millis()).unwrap_or(u64::MAX);
     let timeouts = StepTimeouts {
         image_ms: ms(studio.image_timeout),
         speech_ms: ms(studio.speech_timeout),

@@ -131,20 +131,29 @@ section! {
         speech_api_key: Option<Secret> = None, env "SPEECH_API_KEY";
         /// The model that is asked for speech.
         speech_model: String = "gpt-4o-mini-tts".to_owned();
-        /// How long one attempt at an image may take.
-        image_timeout: Span = seconds(60);
-        /// How long one attempt at a narration may take.
-        speech_timeout: Span = seconds(60);
-        /// How long one attempt at encoding a segment may take.
-        segment_timeout: Span = seconds(60);
-        /// How long one attempt at joining the segments may take, and more for large ones.
-        assemble_timeout: Span = seconds(60);
+        /// How long one attempt at a step may take.
+        step_timeout: Span = seconds(60);
+        /// The same for images alone.
+        image_timeout: Option<Span> = None;
+        /// The same for narrations alone.
+        speech_timeout: Option<Span> = None;
+        /// The same for encoding a segment alone.
+        segment_timeout: Option<Span> = None;
+        /// The same for joining the segments alone; large ones get more.
+        assemble_timeout: Option<Span> = None;
         /// Images drawn at once.
         image_workers: Number = Number(4);
         /// Narrations spoken at once.
         speech_workers: Number = Number(4);
         /// Encodes running at once.
         video_workers: Number = Number(2);
+    }
+}
+
+impl StudioSection {
+    /// A kind's own timeout, or that of all steps.
+    pub fn timeout(&self, own: Option<Span>) -> Span {
+        own.unwrap_or(self.step_timeout)
     }
 }
 
