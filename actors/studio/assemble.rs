@@ -55,7 +55,7 @@ pub(super) async fn join(
     args.extend(options(["-f", "s16le", "-ar", &rate, "-ac", "1", "-i"]));
     args.push(sound.into());
     args.extend(options(["-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy"]));
-    args.extend(options(["-c:a", "aac", "-b:a", "96k", "-ar", "48000", "-ac", "2"]));
+    args.extend(options(["-c:a", "aac", "-b:a", "80k", "-ar", "48000", "-ac", "1"]));
     args.extend(options(["-map_metadata", "-1", "-movflags", "+faststart", "-f", "mp4"]));
     args.push(file.clone().into());
     attempt.ffmpeg(args).await?;
