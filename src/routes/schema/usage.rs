@@ -1,0 +1,194 @@
+//! The shapes of usage and reservations.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// An amount of one meter, in its base unit.
+#[derive(Debug, ToSchema)]
+pub struct ItemBody {
+    /// The meter.
+    pub meter: String,
+    /// The amount.
+    #[schema(minimum = 1)]
+    pub amount: u64,
+}
+
+/// What is used, all or nothing.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ItemsBody {
+    /// Amounts by meter.
+    #[schema(min_items = 1, max_items = 64)]
+    pub items: Vec<ItemBody>,
+}
+
+/// What is held before the work.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReserveBody {
+    /// Amounts by meter.
+    #[schema(min_items = 1, max_items = 64)]
+    pub items: Vec<ItemBody>,
+    /// How long the hold lives, in seconds.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 86400, default = 300)]
+    pub ttl_s: Option<u64>,
+}
+
+/// What of a hold was used; without `items` all of it.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommitBody {
+    /// Amounts by meter.
+    #[serde(default)]
+    pub items: Option<Vec<ItemBody>>,
+}
+
+/// How long a hold lives from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendBody {
+    /// Seconds from now.
+    #[schema(minimum = 1, maximum = 86400)]
+    pub ttl_s: u64,
+}
+
+/// An admitted consume.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConsumedAnswer {
+    /// Always true.
+    pub admitted: bool,
+    /// Where each meter stands.
+    pub items: Vec<ConsumedItemAnswer>,
+    /// The period that was charged.
+    pub period: String,
+    /// The entry's number in the tenant's journal.
+    pub seq: u64,
+}
+
+/// One meter of a consume.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConsumedItemAnswer {
+    /// The meter.
+    pub meter: String,
+    /// Units used by this call.
+    pub charged: u64,
+    /// Units used in the period.
+    pub used: u64,
+    /// What is left; null is unlimited.
+    pub remaining: Option<u64>,
+    /// The limit; null is unlimited.
+    pub limit: Option<u64>,
+}
+
+/// A hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReservationAnswer {
+    /// The id.
+    pub id: String,
+    /// `held`, `committed`, `released` or `expired`.
+    pub state: String,
+    /// When it lapses, or would have.
+    pub expires_at: String,
+    /// What was held, and what of it was used.
+    pub items: Vec<ReservedItemAnswer>,
+    /// What was left of each meter after the last change; null is unlimited.
+    #[schema(value_type = std::collections::BTreeMap<String, Option<u64>>)]
+    pub remaining: Value,
+}
+
+/// One meter of a hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReservedItemAnswer {
+    /// The meter.
+    pub meter: String,
+    /// Units held.
+    pub amount: u64,
+    /// Units used, once the hold has ended.
+    pub charged: Option<u64>,
+}
+
+/// Where a tenant stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UsageAnswer {
+    /// The plan in force.
+    pub plan: String,
+    /// The open period.
+    pub period: PeriodAnswer,
+    /// Every meter of the plan.
+    pub meters: Vec<MeterAnswer>,
+}
+
+/// A period, from `start` to before `end`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PeriodAnswer {
+    /// Its first instant.
+    pub start: String,
+    /// The first instant after it.
+    pub end: String,
+}
+
+/// Where one meter stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MeterAnswer {
+    /// The meter.
+    pub meter: String,
+    /// What one unit is.
+    pub unit: String,
+    /// `counter` or `level`.
+    pub kind: String,
+    /// Units used.
+    pub used: u64,
+    /// Units in open holds.
+    pub reserved: u64,
+    /// The limit; null is unlimited.
+    pub limit: Option<u64>,
+    /// What can still be taken; null is unlimited.
+    pub remaining: Option<u64>,
+    /// `used` in hundredths of the limit; null is unlimited.
+    pub percent: Option<u64>,
+    /// What is beyond the limit.
+    pub overage: OverageAnswer,
+}
+
+/// Usage beyond a limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OverageAnswer {
+    /// Whether more than the limit may be taken.
+    pub allowed: bool,
+    /// Units beyond the limit.
+    pub units: u64,
+    /// What they cost so far.
+    pub amount_minor: i64,
+}
+
+/// Usage over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HistoryAnswer {
+    /// Oldest first.
+    pub data: Vec<HistoryPoint>,
+}
+
+/// Usage of one day or month.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HistoryPoint {
+    /// Where it begins.
+    pub start: String,
+    /// Units used.
+    pub amount: u64,
+}
+
+/// Whether the plan in force includes a feature.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FeatureAnswer {
+    /// The feature.
+    pub feature: String,
+    /// Whether it is included.
+    pub allowed: bool,
+    /// The plan in force.
+    pub plan: String,
+    /// Where to get it, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_url: Option<String>,
+}
