@@ -135,6 +135,11 @@ fn pool(backend: Backend, url: &str, connections: u32) -> Result<AnyPool, StoreE
                 Ok(())
             })
         })
+        // SQLite ends the transaction of a statement that finds the disk full by itself. The
+        // driver's rollback fails then and it counts the transaction as open ever after.
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
         .after_release(move |connection, _| {
             Box::pin(async move {
                 if let Some(statement) = backend.release_statement() {

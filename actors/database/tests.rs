@@ -156,6 +156,24 @@ async fn a_full_disk_is_told_apart_and_leaves_the_place_free() {
 }
 
 #[tokio::test]
+async fn a_transaction_on_a_full_disk_leaves_the_next_one_free() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let insert = "INSERT INTO journal_watermarks (shard, seq, hash) \
+                  VALUES (7, 1, printf('%.1000000c', 'x'))";
+
+    let mut cut = database.system_tx().await.unwrap();
+    cut.connection().execute("PRAGMA max_page_count = 10").await.unwrap();
+    let full = StoreError::from(cut.connection().execute(insert).await.unwrap_err());
+    drop(cut);
+    let mut kept = database.system_tx().await.unwrap();
+    kept.connection().execute(insert).await.unwrap();
+    kept.commit().await.unwrap();
+
+    assert!(matches!(full, StoreError::DiskFull), "{full}");
+}
+
+#[tokio::test]
 async fn a_transaction_is_rolled_back_unless_committed() {
     let folder = TempDir::new().unwrap();
     let database = open(&folder).await;
