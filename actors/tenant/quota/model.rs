@@ -231,10 +231,12 @@ impl Model {
         };
         let hold = self.holds[index].clone();
         let used = items.unwrap_or(&hold.items).to_vec();
-        for item in &used {
+        let is_held = |item: &&Item| hold.items.iter().any(|held| held.meter == item.meter);
+        let (known, extra): (Vec<_>, Vec<_>) = used.iter().partition(is_held);
+        for item in known.into_iter().chain(extra) {
             let held = Self::total(&hold.items, &item.meter);
             let excess = Self::total(&used, &item.meter).saturating_sub(held);
-            if self.kind(&item.meter).is_none() && item.amount > 0 {
+            if self.kind(&item.meter).is_none() && (item.amount > 0 || !is_held(&item)) {
                 return Refused("unknown-meter");
             }
             if excess > 0 && excess > self.available(hold.period, &item.meter) {
