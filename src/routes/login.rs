@@ -111,6 +111,8 @@ pub(super) async fn refresh(
 )]
 pub(super) async fn logout(
     State(web): State<Web>,
+    // A cookie alone changes nothing here: that is for the pages' own form.
+    _caller: Caller,
     extensions: Extensions,
     headers: HeaderMap,
 ) -> Result<Response> {
@@ -124,6 +126,7 @@ pub(super) async fn logout(
 )]
 pub(super) async fn logout_all(
     State(web): State<Web>,
+    _caller: Caller,
     extensions: Extensions,
     headers: HeaderMap,
 ) -> Result<Response> {
