@@ -178,6 +178,10 @@ impl Config {
             let known = url.starts_with("http://") || url.starts_with("https://");
             need(known, "`http.public_url`: expected `http://…` or `https://…`");
         }
+        if let Some(url) = &self.mail.smtp_url {
+            let known = ["smtp://", "smtps://"].iter().any(|it| url.expose().starts_with(it));
+            need(known, "`SMTP_URL`: expected `smtp://…` or `smtps://…`");
+        }
         if let Err(bad) = parse_proxies(&http.trusted_proxies) {
             need(false, &format!("`http.trusted_proxies`: `{bad}` is not an address"));
         }

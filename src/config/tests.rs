@@ -65,6 +65,14 @@ fn production_refuses_development_defaults() {
 }
 
 #[test]
+fn a_mail_server_is_named_by_an_smtp_url() {
+    let text = load(&[("SMTP_URL", "ftp://u:hunter2@h")]).unwrap_err().to_string();
+
+    assert!(text.contains("`SMTP_URL`"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let config = load(&[("JWT_SECRET", "hunter2hunter2"), ("SMTP_URL", "smtp://u:hunter2@h")]);
 

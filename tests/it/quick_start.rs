@@ -45,7 +45,9 @@ async fn every_command_of_the_quick_start_does_what_it_says() {
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{complained}");
-    for expected in ["h264", "aac", "1280", "quota-exceeded", "idempotency-replayed: true"] {
+    for expected in
+        ["h264", "aac", "1280", "quota-exceeded", "idempotency-replayed: true", "\"degraded\": [\n"]
+    {
         assert!(said.contains(expected), "`{expected}` is missing in\n{said}\n{complained}");
     }
     assert!(fs::metadata(folder.path().join("video.mp4")).unwrap().len() > 10_000);
