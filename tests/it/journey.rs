@@ -41,6 +41,23 @@ async fn a_link_logs_in_once_and_its_session_ends_with_the_logout() {
 }
 
 #[tokio::test]
+async fn a_cookie_alone_renews_a_session_but_does_not_end_it() {
+    let stack = stack().start().await.unwrap();
+    let api = stack.api();
+    let token = stack.login_token("ada@example.test").await.unwrap();
+    let login = api.post("/api/auth/magic-link/verify", &json!({ "token": token })).await.unwrap();
+    let cookie = login.header("set-cookie").split(';').next().unwrap().to_owned();
+
+    let with_cookie =
+        async |path| api.with_header(Method::POST, path, ("cookie", &cookie)).await.unwrap().status;
+    let logout = with_cookie("/api/auth/logout").await;
+    let logout_all = with_cookie("/api/auth/logout-all").await;
+    let refresh = with_cookie("/api/auth/refresh").await;
+
+    assert_eq!((logout, logout_all, refresh), (401, 401, 200));
+}
+
+#[tokio::test]
 async fn the_code_of_the_mail_logs_in_as_the_link_does() {
     let stack = stack().start().await.unwrap();
     stack.login_token("ada@example.test").await.unwrap();
