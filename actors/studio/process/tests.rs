@@ -51,9 +51,12 @@ impl Fixture {
     }
 
     async fn has_begun(&self) {
-        while !self.dir.path().join("group").exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let begun = async {
+            while !self.dir.path().join("group").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PLENTY, begun).await.is_ok(), "it never began");
     }
 
     /// Waits until no process of the group is alive; zombies that init has not seen yet are dead.
