@@ -217,6 +217,9 @@ fn conclude(scene: &Scene, arms: Vec<&Arm<'_>>) -> anyhow::Result<()> {
         used == acknowledged_to_one,
         "the single tenant was acknowledged {acknowledged_to_one} units and has {used}"
     );
+    if used == 0 {
+        return say("nothing refused; only an arm of one tenant has its units counted");
+    }
     say(&format!("nothing refused; the single tenant's {used} acknowledged units are all counted"))
 }
 
