@@ -5,6 +5,7 @@
 //! or none: the same bytes are submitted again until the outcome is known.
 
 mod batch;
+mod bisect;
 mod log;
 mod submit;
 
@@ -172,7 +173,8 @@ impl<L: Log> Committer<L> {
         batch
     }
 
-    async fn commit(&mut self, mut batch: Batch) -> Result<(), Fatal> {
+    /// Commits a batch and answers it, or gives it back when the database refuses its rows.
+    async fn try_commit(&mut self, mut batch: Batch) -> Result<Option<Batch>, Fatal> {
         let rows = self.seal(&mut batch);
         let outcome = if rows.is_empty() {
             Outcome::Decided { lost: Vec::new() }
@@ -197,14 +199,18 @@ impl<L: Log> Committer<L> {
                 match lost.first() {
                     // The embedded log has one owner for as long as the process lives.
                     Some(&shard) if self.heads.len() == 1 => Err(Fatal::Fenced { shard }),
-                    _ => Ok(()),
+                    _ => Ok(None),
                 }
             }
-            Outcome::Refused(error) => {
+            Outcome::Rejected => {
                 self.admission.set_gate(Gate::Open);
-                tracing::error!(%error, rows = rows.len(), "a batch was refused");
+                Ok(Some(batch))
+            }
+            Outcome::GivenUp(error) => {
+                self.admission.set_gate(Gate::Open);
+                tracing::error!(%error, rows = rows.len(), "a batch was given up");
                 fail(batch, error);
-                Ok(())
+                Ok(None)
             }
             Outcome::Broken(error, fatal) => {
                 fail(batch, error);
@@ -251,7 +257,7 @@ impl<L: Log> Committer<L> {
         }
         for unit in batch.units {
             match unit {
-                Unit::Append { shard, incarnation, done, room } => {
+                Unit::Append { shard, incarnation, done, room, .. } => {
                     drop(room);
                     if lost.contains(&shard) {
                         incarnation.retire();

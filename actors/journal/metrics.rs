@@ -16,6 +16,8 @@ pub const BATCH_BYTES: &str = "tenantry_journal_batch_bytes";
 pub const COMMIT_DURATION: &str = "tenantry_journal_commit_duration_seconds";
 /// Committed entries by kind.
 pub const ENTRIES: &str = "tenantry_journal_entries_total";
+/// Hand-overs that the database refused.
+pub const REFUSED: &str = "tenantry_journal_refused_total";
 /// Hand-overs that wait for a commit or are in one.
 pub const QUEUE_DEPTH: &str = "tenantry_journal_queue_depth";
 /// Committed rows that are not projected yet.
@@ -31,6 +33,7 @@ pub fn describe() {
     describe_histogram!(BATCH_BYTES, Unit::Bytes, "Bytes written by one commit.");
     describe_histogram!(COMMIT_DURATION, Unit::Seconds, "Time until a batch's outcome is known.");
     describe_counter!(ENTRIES, Unit::Count, "Committed entries by kind.");
+    describe_counter!(REFUSED, Unit::Count, "Hand-overs that the database refused.");
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "Hand-overs that wait for their commit.");
     describe_gauge!(PROJECTOR_LAG, Unit::Count, "Committed rows that are not projected yet.");
     describe_gauge!(PROJECTOR_LAG_BYTES, Unit::Bytes, "Committed bytes not projected yet.");
@@ -49,6 +52,11 @@ pub(super) fn committed(rows: &[Row], entries: usize, took: Duration) {
 /// Lines of one kind are in the log.
 pub(super) fn entries(kind: &'static str, count: u64) {
     counter!(ENTRIES, "kind" => kind).increment(count);
+}
+
+/// A hand-over was refused by the database; its batch was committed without it.
+pub(super) fn refused() {
+    counter!(REFUSED).increment(1);
 }
 
 /// How much waits, seen by the projector whenever it looks.

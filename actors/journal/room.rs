@@ -17,6 +17,8 @@ pub(super) const MAX_QUEUED: usize = 16_384;
 const MAX_QUEUED_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of one row of the journal: what one statement writes for a shard.
 pub(super) const MAX_ROW_BYTES: usize = 1024 * 1024;
+/// Bytes of one commit over all shards: what one statement carries, and what one refusal repeats.
+pub(super) const MAX_BATCH_BYTES: usize = 4 * MAX_ROW_BYTES;
 /// A quarter of a row, so that one busy tenant leaves the others their share of every commit.
 const MAX_TENANT_BYTES: usize = MAX_ROW_BYTES / 4;
 /// Bytes of committed lines that wait to be projected; beyond it nothing new is admitted.

@@ -2,6 +2,7 @@
 
 mod projecting;
 mod recovering;
+mod refusing;
 mod tampering;
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use crate::ids::TenantId;
 use crate::journal::incarnation::Incarnation;
-use crate::journal::room::{MAX_ROW_BYTES, Room};
+use crate::journal::room::{MAX_BATCH_BYTES, MAX_ROW_BYTES, Room};
 use crate::journal::row::Row;
 use crate::journal::tail::CommittedRow;
 use crate::journal::{AppendError, Done, Handover, Line};
@@ -15,6 +15,7 @@ pub(super) struct Batch {
     /// Who waits, in the order of the hand-overs.
     pub(super) units: Vec<Unit>,
     shards: Vec<Share>,
+    bytes: usize,
 }
 
 /// What one shard contributes.
@@ -27,30 +28,73 @@ struct Share {
 /// One that waits for the commit.
 #[derive(Debug)]
 pub(super) enum Unit {
-    Append { shard: u16, incarnation: Incarnation, room: Room, done: Done },
-    Activate { tenant: TenantId, reply: oneshot::Sender<Result<Incarnation, AppendError>> },
+    /// `line_count` of its shard's lines are its own, in the order of the hand-overs.
+    Append {
+        shard: u16,
+        incarnation: Incarnation,
+        room: Room,
+        done: Done,
+        line_count: usize,
+    },
+    Activate {
+        tenant: TenantId,
+        reply: oneshot::Sender<Result<Incarnation, AppendError>>,
+    },
 }
 
 impl Batch {
     pub(super) fn new(shard_count: usize) -> Self {
-        Self { units: Vec::new(), shards: (0..shard_count).map(|_| Share::default()).collect() }
+        let shards = (0..shard_count).map(|_| Share::default()).collect();
+        Self { units: Vec::new(), shards, bytes: 0 }
     }
 
-    /// Adds a hand-over, or gives it back when its shard's row is full. A row takes at least one,
-    /// whatever its size.
+    /// Adds a hand-over, or gives it back when its shard's row or the batch is full. A batch takes
+    /// at least one, whatever its size.
     pub(super) fn add(&mut self, shard: u16, handover: Handover) -> Result<(), Handover> {
-        let share = &mut self.shards[usize::from(shard)];
-        if !share.body.is_empty() && share.body.len() + handover.size() > MAX_ROW_BYTES {
+        let (row, size) = (self.shards[usize::from(shard)].body.len(), handover.size());
+        if row > 0 && row + size > MAX_ROW_BYTES
+            || self.bytes > 0 && self.bytes + size > MAX_BATCH_BYTES
+        {
             return Err(handover);
         }
-        for line in &handover.lines {
-            share.body.push_str(&line.text);
-            share.body.push('\n');
-        }
-        share.lines.extend(handover.lines);
-        let Handover { incarnation, room, done, .. } = handover;
-        self.units.push(Unit::Append { shard, incarnation, room, done });
+        let Handover { incarnation, room, done, lines, .. } = handover;
+        let line_count = lines.len();
+        self.push(Unit::Append { shard, incarnation, room, done, line_count }, lines);
         Ok(())
+    }
+
+    /// Adds one that waits, with its lines.
+    pub(super) fn push(&mut self, unit: Unit, lines: Vec<Line>) {
+        if let Unit::Append { shard, .. } = unit {
+            let share = &mut self.shards[usize::from(shard)];
+            for line in &lines {
+                share.body.push_str(&line.text);
+                share.body.push('\n');
+                self.bytes += line.text.len() + 1;
+            }
+            share.lines.extend(lines);
+        }
+        self.units.push(unit);
+    }
+
+    /// Takes the batch apart again: each that waits, with its lines, in order.
+    pub(super) fn into_units(self) -> impl Iterator<Item = (Unit, Vec<Line>)> {
+        let mut lines: Vec<_> =
+            self.shards.into_iter().map(|share| share.lines.into_iter()).collect();
+        self.units.into_iter().map(move |unit| {
+            let own = match &unit {
+                Unit::Append { shard, line_count, .. } => {
+                    lines[usize::from(*shard)].by_ref().take(*line_count).collect()
+                }
+                Unit::Activate { .. } => Vec::new(),
+            };
+            (unit, own)
+        })
+    }
+
+    /// How many hand-overs are in it.
+    pub(super) fn append_count(&self) -> usize {
+        self.units.iter().filter(|unit| matches!(unit, Unit::Append { .. })).count()
     }
 
     /// Takes the text of a shard's row; none when it has no line.

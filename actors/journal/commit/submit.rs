@@ -18,8 +18,10 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 pub(super) enum Outcome {
     /// Every row is in the log, but those of these shards: another owner wrote there.
     Decided { lost: Vec<u16> },
-    /// No row is in the log.
-    Refused(AppendError),
+    /// The database looked at the rows and said no: none of them is in the log.
+    Rejected,
+    /// They were not tried to the end.
+    GivenUp(AppendError),
     /// The storage cannot be trusted any more; rows may be in the log or not.
     Broken(AppendError, Fatal),
 }
@@ -51,10 +53,9 @@ impl<L: Log> Committer<L> {
                     let fatal = Fatal::Device { file: "journal.db", reason: chain_of(&error) };
                     return Outcome::Broken(AppendError::OutcomeUnknown, fatal);
                 }
-                // The database looked at the rows and said no: none of them is in the log.
                 _ if !is_unknown => {
                     tracing::error!(error = chain_of(&error), "the journal refused rows");
-                    return Outcome::Refused(AppendError::Failed);
+                    return Outcome::Rejected;
                 }
                 _ => {
                     let fatal = Fatal::Device { file: "journal.db", reason: chain_of(&error) };
@@ -67,7 +68,7 @@ impl<L: Log> Committer<L> {
                 () = sleep(wait) => {}
                 () = self.give_up.cancelled() => {
                     let error = if is_unknown { AppendError::OutcomeUnknown } else { given_up };
-                    return Outcome::Refused(error);
+                    return Outcome::GivenUp(error);
                 }
             }
             wait = RETRY_MAX.min(wait * 2);

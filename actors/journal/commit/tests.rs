@@ -1,3 +1,5 @@
+mod bisecting;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::sync::{Mutex, MutexGuard};
@@ -45,6 +47,8 @@ struct Script {
     submitted: Vec<Vec<Row>>,
     // A database that took the rows once does not refuse the same rows later.
     is_unknown: bool,
+    // Rows with this text are refused, however often they are tried.
+    poison: Option<&'static str>,
 }
 
 impl Scripted {
@@ -88,6 +92,9 @@ impl Log for Scripted {
             Some(Fault::Refuse) => return Err(StoreError::refused()),
             Some(Fault::Device) => return Err(StoreError::broken_device()),
             Some(Fault::Foreign | Fault::Gone { is_written: true }) | None => {}
+        }
+        if script.poison.is_some_and(|text| rows.iter().any(|row| row.body.contains(text))) {
+            return Err(StoreError::refused());
         }
         let mut free = Vec::new();
         for row in rows {
@@ -160,18 +167,17 @@ impl Bench {
     /// Hands a line over and returns it; its answer is filed under `name`.
     fn append(&mut self, name: usize, tenant: TenantId, incarnation: &Incarnation) -> Line {
         let line = self.scribe.line(tenant);
-        let answers = Arc::clone(&self.answers);
+        self.append_line(name, line.clone(), incarnation);
+        line
+    }
+
+    fn append_line(&self, name: usize, line: Line, incarnation: &Incarnation) {
+        let (answers, tenant) = (Arc::clone(&self.answers), line.tenant);
         let room = self.admission.room(tenant, line.text.len()).unwrap();
         let done = Done::new(move |result| answers.lock().unwrap().push((name, result)));
-        let item = Item::Append(Handover {
-            tenant,
-            incarnation: incarnation.clone(),
-            lines: vec![line.clone()],
-            room,
-            done,
-        });
+        let incarnation = incarnation.clone();
+        let item = Item::Append(Handover { tenant, incarnation, lines: vec![line], room, done });
         self.inbox.try_send(item).unwrap();
-        line
     }
 
     fn answers(&self) -> Vec<(usize, Result<Committed, AppendError>)> {
