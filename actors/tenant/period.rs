@@ -1,14 +1,20 @@
 //! Periods: the half-open spans of time in which usage is counted against a plan.
 //!
-//! Calendar months in UTC for now. The journal carries every period that was rolled in full, so
-//! another rule can follow without touching what is written.
+//! A [`Cycle`] is the rule by which one follows another: months of the calendar, or months from
+//! the day of a subscription. The journal carries every period that was opened in full, so replay
+//! never asks a rule, nor the tables of a time zone, again.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+mod cycle;
+mod zone;
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::cycle::Cycle;
+pub use self::zone::{InvalidZone, Zone};
 use crate::clock::{Date, Timestamp};
 
 /// A half-open span of time, `[start, end)`.
@@ -42,19 +48,33 @@ impl Period {
         self.start <= at && at < self.end
     }
 
-    /// Returns the short name that entries and answers carry: `2026-11`.
+    /// Returns the same period, begun no earlier than `earliest`.
+    #[must_use]
+    pub fn starting_at_earliest(self, earliest: Timestamp) -> Self {
+        Self { start: self.start.max(earliest), ..self }
+    }
+
+    /// Returns the short name of a calendar month in UTC: `2026-11`. See [`Cycle::name_of`].
     pub fn name(&self) -> PeriodName {
         let date = self.start.date();
         PeriodName(format!("{:04}-{:02}", date.year, date.month).into())
     }
 }
 
-/// A period's short name, `2026-11`; cheap to clone.
+/// A period's short name, `2026-11` or `2026-11-23`; cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PeriodName(Arc<str>);
 
 impl PeriodName {
+    fn of_month(date: jiff::civil::Date) -> Self {
+        Self(format!("{:04}-{:02}", date.year(), date.month()).into())
+    }
+
+    fn of_day(date: jiff::civil::Date) -> Self {
+        Self(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()).into())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
