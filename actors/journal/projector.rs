@@ -60,8 +60,7 @@ impl Projector {
     async fn linger(&self, stop: &CancellationToken) {
         let until = Instant::now() + LINGER;
         loop {
-            let (rows, bytes, is_urgent) = self.tail.size();
-            metrics::waiting(self.admission.queued(), rows, bytes);
+            let (bytes, is_urgent) = self.look();
             if is_urgent || bytes >= MAX_TURN_BYTES {
                 return;
             }
@@ -71,6 +70,13 @@ impl Projector {
                 () = self.tail.arrived() => {}
             }
         }
+    }
+
+    /// Shows how much waits, and tells the bytes and whether somebody waits for them.
+    fn look(&self) -> (usize, bool) {
+        let (rows, bytes, is_urgent) = self.tail.size();
+        metrics::waiting(self.admission.queued(), rows, bytes);
+        (bytes, is_urgent)
     }
 
     /// Projects what waits; false once it gave up for good.
@@ -102,6 +108,8 @@ impl Projector {
             }
             self.project(&rows).await?;
             self.tail.advance(rows.len());
+            // Without this a gauge would show, all through an idle night, what once waited.
+            self.look();
         }
     }
 
