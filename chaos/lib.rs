@@ -3,7 +3,9 @@
 //! Everything here speaks over real sockets to real processes: what a test sees is what a user would.
 
 pub mod harness;
+pub mod postgres;
 pub mod world;
 
 pub use harness::{Api, Reply, Server, Stack, StackBuilder};
+pub use postgres::Postgres;
 pub use world::{Mode, Service, World, WorldSettings};
