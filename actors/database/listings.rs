@@ -17,7 +17,9 @@ const USAGE_PAGE: &str = "SELECT tenant_id, meter, day_at, amount FROM usage_day
      WHERE (tenant_id, meter, day_at) > ($1, $2, $3) \
      ORDER BY tenant_id, meter, day_at LIMIT $4";
 const DUE: &str = "SELECT due_at, tenant_id FROM wakeups \
-     WHERE due_at <= $1 AND (due_at, tenant_id) > ($2, $3) \
+     WHERE due_at <= $1 AND (due_at, tenant_id) > ($2, $3) AND NOT EXISTS ( \
+         SELECT 1 FROM wakeups still \
+         WHERE still.tenant_id = wakeups.tenant_id AND still.subject = 'test_clock') \
      ORDER BY due_at, tenant_id LIMIT $4";
 /// Sorts after every job's id.
 const AFTER_ALL_JOBS: &str = "job_~";

@@ -15,6 +15,10 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// From which threshold on the owners get a mail: half of a limit is nothing to act on.
 const MAIL_FROM_PERCENT: u8 = 80;
 
+/// The subject of a tenant whose time stands still: as long as it is there, nothing else that the
+/// tenant has in the list wakes it.
+pub(crate) const STANDS_STILL: &str = "test_clock";
+
 /// A run of lines in order, one a text line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
@@ -130,9 +134,15 @@ impl Changes {
                 self.wakeups.insert(reservation.to_string(), None);
                 Ok(())
             }
+            Fact::ClockStarted {} => {
+                self.wakeups.insert(STANDS_STILL.to_owned(), Some(i64::MAX));
+                Ok(())
+            }
             Fact::JobHeld { .. }
             | Fact::JobClosed { .. }
             | Fact::PlanSet { .. }
+            | Fact::PlanScheduled { .. }
+            | Fact::ClockAdvanced { .. }
             | Fact::PeriodRolled { .. }
             | Fact::ThresholdReached { .. } => Ok(()),
         }

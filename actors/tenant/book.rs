@@ -110,7 +110,7 @@ impl Book {
                 keys.remember_old(idem, keep_keys_until(&state, entry.at));
             }
         }
-        keys.forget(clock.now());
+        keys.forget(state.present(clock.now()));
         let vitals = Arc::new(Vitals::new(state.seq()));
         let actor = None;
         Ok(Self { tenant, state, keys, vitals, incarnation, journal, clock, actor, snapshot_at })
@@ -131,9 +131,9 @@ impl Book {
         (self.keys.recent_count(), self.keys.filter().bytes())
     }
 
-    /// The time now.
+    /// The tenant's present.
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.state.present(self.clock.now())
     }
 
     /// Names the actor that has to stop when an entry will never be on disk.
@@ -143,7 +143,7 @@ impl Book {
 
     /// Says what is known of a key, by memory and by the journal's word.
     pub(super) fn repetition(&self, idempotency: &Idempotency, lookup: Lookup) -> Repetition {
-        match (self.keys.look(&idempotency.idem, self.clock.now()), lookup) {
+        match (self.keys.look(&idempotency.idem, self.now()), lookup) {
             (Seen::By(known), _) => Repetition::Of(known.clone()),
             (_, Lookup::Found(known)) => Repetition::Of(known),
             (Seen::Perhaps, Lookup::NotAsked) => Repetition::Perhaps,
@@ -241,7 +241,7 @@ impl Book {
 
     /// When something has to be done without a call.
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let retry = self.state.jobs().next_retry_at(self.clock.now());
+        let retry = self.state.jobs().next_retry_at(self.now());
         self.state.next_due().into_iter().chain(retry).min()
     }
 }

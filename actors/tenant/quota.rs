@@ -16,6 +16,7 @@ mod check;
 mod command;
 mod decide;
 mod fact;
+mod plan_change;
 mod record;
 mod refusal;
 mod report;
@@ -35,13 +36,15 @@ pub use self::command::{
     Command, DEFAULT_HOLD_S, Item, MAX_AMOUNT, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
 };
 pub use self::fact::{Charge, Closed, Fact};
+pub use self::plan_change::PlanChange;
+use self::plan_change::Scheduled;
 pub use self::record::Inconsistent;
 pub use self::refusal::Refusal;
 #[cfg(test)]
 pub(in crate::tenant) use self::tests::fixture;
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
-use crate::tenant::period::{Period, PeriodName};
+use crate::tenant::period::{Cycle, Period, PeriodName};
 use crate::tenant::plan::{MeterName, PlanTerms};
 
 /// The most expiries in one turn, so that a turn's entries stay small. More follow in the next.
@@ -59,6 +62,9 @@ pub struct Quota {
     default_terms: Arc<PlanTerms>,
     /// The plan that was put in force for this tenant.
     assigned: Option<Arc<PlanTerms>>,
+    /// The plan that comes into force when the open period ends.
+    scheduled: Option<Scheduled>,
+    cycle: Cycle,
     /// None until the first fact, whose time says the first period.
     period: Option<Period>,
     name: Option<PeriodName>,
@@ -158,6 +164,8 @@ impl Quota {
         Self {
             default_terms,
             assigned: None,
+            scheduled: None,
+            cycle: Cycle::default(),
             period: None,
             name: None,
             book,
@@ -227,8 +235,14 @@ impl Quota {
     /// Opens the first period, so that something can be decided.
     pub(in crate::tenant) fn open_at(&mut self, now: Timestamp) {
         if self.period.is_none() {
-            self.open(Period::month_of(now));
+            self.open(self.cycle.period_of(now));
         }
+    }
+
+    /// Opens the first period anew: nothing was recorded in it yet.
+    pub(in crate::tenant) fn reopen_at(&mut self, now: Timestamp) {
+        self.period = None;
+        self.open_at(now);
     }
 
     /// Records expiries and the period's end, each at the time at which it was due.
@@ -248,12 +262,11 @@ impl Quota {
 
     /// Returns the next thing that is due and when it was, without recording it.
     ///
-    /// Holds that lapsed before the present period began are expired first, then the period is
-    /// rolled in one step however long the tenant slept, then the others.
+    /// Holds that lapsed before the next period began are expired first, then the period is rolled,
+    /// in one step however long the tenant slept unless its plan is billed, then the others.
     pub(in crate::tenant) fn due(&self, now: Timestamp) -> Option<(Timestamp, Fact)> {
         let period = self.period?;
-        // The last period of all does not end.
-        let next = Some(Period::month_of(now)).filter(|next| next.start >= period.end);
+        let next = self.next_period(now);
         if let Some((at, id)) = self.expiries.first()
             && *at <= now
             && next.is_none_or(|next| *at < next.start)
@@ -262,7 +275,8 @@ impl Quota {
             return Some((*at, self.expired(*id, hold)));
         }
         let to = next?;
-        Some((to.start, Fact::PeriodRolled { from: period, to, closed: self.book.closed() }))
+        let plan = self.scheduled_plan().cloned();
+        Some((to.start, Fact::PeriodRolled { from: period, to, closed: self.book.closed(), plan }))
     }
 
     /// Returns the open period; none before the first fact.
@@ -301,7 +315,7 @@ impl Quota {
             | Fact::PartCommitted { items, .. } => {
                 items.iter().filter_map(|charge| self.crossing(&charge.meter)).collect()
             }
-            Fact::PlanSet { terms } => {
+            Fact::PlanSet { terms, .. } => {
                 terms.meters.iter().filter_map(|terms| self.crossing(&terms.meter)).collect()
             }
             _ => Vec::new(),
@@ -327,16 +341,6 @@ impl Quota {
             limit,
             period: self.period_name(),
         })
-    }
-
-    /// The open period's name; a quota is opened before anything is decided on it.
-    fn period_name(&self) -> PeriodName {
-        self.name.clone().expect("a period is open before anything is decided")
-    }
-
-    fn open(&mut self, period: Period) {
-        self.period = Some(period);
-        self.name = Some(period.name());
     }
 }
 

@@ -6,25 +6,28 @@
 //! the actor's shell only hands over finished lines.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod clock;
 mod turn;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::clock::MAX_ADVANCE_S;
+use self::clock::TestClock;
 pub use self::turn::{Line, TenantCommand, TenantOutcome, Turn};
 use crate::clock::Timestamp;
 use crate::ids::{ReservationId, TenantId};
 use crate::journal::entry::{Author, Entry, EntryBody, EntryHash, Place, seal};
 use crate::tenant::plan::PlanTerms;
 use crate::tenant::quota::{
-    Command, Fact, Inconsistent, Judged, MAX_EXPIRIES_PER_TURN, Quota, Reservation, UsageReport,
-    Verdict,
+    Command, Fact, Inconsistent, Judged, MAX_EXPIRIES_PER_TURN, Quota, Refusal, Reservation,
+    UsageReport, Verdict,
 };
 use crate::tenant::steps::{JobCommand, JobFact, JobState, Jobs};
 
 /// The form of snapshots that this version reads and writes.
-const SNAPSHOT_VERSION: u32 = 1;
+const SNAPSHOT_VERSION: u32 = 2;
 
 /// A tenant's state. Its durable form is the journal; this is what the entries come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub struct TenantState {
     last_at: Timestamp,
     /// The last entry's hash.
     head: EntryHash,
+    /// The time that the tenant lives in, if it is not the machine's.
+    clock: Option<TestClock>,
 }
 
 impl TenantState {
@@ -50,28 +55,36 @@ impl TenantState {
             seq: 0,
             last_at: Timestamp::MIN,
             head: EntryHash::GENESIS,
+            clock: None,
         }
     }
 
     /// Applies a command and seals what it comes to.
     ///
-    /// An entry's time is `max(now, last)`, and never before its period; what was due before carries the time at which it was.
+    /// An entry's time is the tenant's present; what was due before carries the time at which it
+    /// was.
     pub fn apply(&mut self, command: &TenantCommand, author: &Author<'_>, now: Timestamp) -> Turn {
-        let now = self.not_before_recorded(now);
         let mut turn = Turn { lines: Vec::with_capacity(1), own: None, verdict: Verdict::MoreDue };
-        if self.record_due(now, &mut turn.lines) {
+        match command {
+            TenantCommand::Usage(Command::StartTestClock { at }) => {
+                self.start_clock(*at, author, &mut turn);
+                return turn;
+            }
+            TenantCommand::Usage(Command::AdvanceClock { to }) => {
+                self.advance_clock(*to, author, &mut turn);
+                return turn;
+            }
+            _ => {}
+        }
+        let now = self.present(now);
+        let mut left = MAX_EXPIRIES_PER_TURN;
+        if self.record_due(now, &mut turn.lines, &mut left) {
             match command {
                 TenantCommand::Usage(command) => self.apply_usage(command, author, now, &mut turn),
                 TenantCommand::Job(command) => self.apply_job(command, author, now, &mut turn),
             }
         }
         turn
-    }
-
-    /// The clock may step back. Time does not: neither behind the last entry, nor behind the period
-    /// that was opened for commands which left no entry, since replay opens it by the first one.
-    fn not_before_recorded(&self, now: Timestamp) -> Timestamp {
-        now.max(self.last_at).max(self.quota.opened_at())
     }
 
     fn apply_usage(
@@ -110,6 +123,11 @@ impl TenantState {
         now: Timestamp,
         turn: &mut Turn,
     ) {
+        // Steps run in real time: their deadlines would never come in a time that stands still.
+        if self.clock.is_some() && matches!(command, JobCommand::Submit { .. }) {
+            turn.verdict = Verdict::Refused(Refusal::InTestMode);
+            return;
+        }
         let fact = match self.jobs.decide(command, &self.quota, now) {
             Ok(fact) => fact,
             Err(refusal) => {
@@ -140,10 +158,10 @@ impl TenantState {
         crossed
     }
 
-    /// Records what is due, oldest first. Says whether nothing more is due.
-    fn record_due(&mut self, now: Timestamp, lines: &mut Vec<Line>) -> bool {
+    /// Records what is due, oldest first, but no more than `left` of it. Says whether nothing more
+    /// is due.
+    fn record_due(&mut self, now: Timestamp, lines: &mut Vec<Line>, left: &mut usize) -> bool {
         self.quota.open_at(now);
-        let mut left = MAX_EXPIRIES_PER_TURN;
         loop {
             let usage = self.quota.due(now);
             let job = self.jobs.due(&self.quota, now);
@@ -156,7 +174,7 @@ impl TenantState {
                 (_, Some((at, fact))) => (at, EntryBody::Job(fact)),
             };
             let Some(fewer) = left.checked_sub(1) else { return false };
-            left = fewer;
+            *left = fewer;
             let at = at.max(self.last_at);
             match &body {
                 EntryBody::Usage(fact) => self.quota.admit(fact, at),
@@ -173,6 +191,7 @@ impl TenantState {
         let (text, hash) = seal(&body, &place, author);
         self.head = hash;
         self.last_at = at;
+        self.note_on_the_way(self.seq, at);
         Line { seq: self.seq, at, kind: body.kind(), hash, text, body }
     }
 
@@ -189,6 +208,8 @@ impl TenantState {
         match &entry.body {
             EntryBody::Usage(fact) => {
                 self.quota.replay_fact(fact, entry.at).map_err(inconsistent)?;
+                self.replay_clock(fact, entry.at)
+                    .map_err(|reason| inconsistent(Inconsistent { kind: fact.kind(), reason }))?;
             }
             EntryBody::Job(fact) => {
                 for charge in fact.quota_facts() {
@@ -200,6 +221,7 @@ impl TenantState {
         self.seq = entry.seq;
         self.last_at = entry.at;
         self.head = entry.hash;
+        self.note_on_the_way(entry.seq, entry.at);
         Ok(())
     }
 
@@ -253,17 +275,21 @@ impl TenantState {
 
     /// Reports where the tenant stands.
     pub fn report(&self, now: Timestamp) -> UsageReport {
-        self.quota.report(self.not_before_recorded(now))
+        self.quota.report(self.present(now))
     }
 
     /// Describes a hold, open or ended.
     pub fn reservation(&self, id: ReservationId, now: Timestamp) -> Option<Reservation> {
-        self.quota.reservation(id, self.not_before_recorded(now))
+        self.quota.reservation(id, self.present(now))
     }
 
     /// Returns when something becomes due by itself: an expiry, a period's end, a job's end.
-    /// Steps' deadlines and retries are not entries by themselves: see [`Jobs`].
+    /// Steps' deadlines and retries are not entries by themselves: see [`Jobs`]. Nothing becomes
+    /// due by itself in a time that stands still.
     pub fn next_due(&self) -> Option<Timestamp> {
+        if self.clock.is_some() {
+            return None;
+        }
         self.quota.next_due().into_iter().chain(self.jobs.next_expiry()).min()
     }
 

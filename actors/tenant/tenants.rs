@@ -21,7 +21,9 @@ use super::inspect::{NodeReport, TenantReport};
 use super::live::Live;
 use super::message::{Call, CallEnd, Read, TenantMsg};
 use super::plan::PlanName;
-use super::quota::{Command, Consumed, Item, Outcome, Refusal, Reservation, UsageReport};
+use super::quota::{
+    Command, Consumed, Item, Outcome, PlanChange, Refusal, Reservation, UsageReport,
+};
 use super::shell::{Shell, TenantDeps};
 use super::state::{TenantCommand, TenantOutcome};
 use crate::ids::{ReservationId, TenantId};
@@ -171,7 +173,9 @@ impl Tenants {
     ) -> Result<Answer<()>, TenantError> {
         let plan = self.shell.catalogue.plan(plan.as_str()).ok_or(TenantError::UnknownPlan)?;
         let terms = Arc::clone(&plan.terms);
-        let answer = self.ask(tenant, Command::SetPlan { terms }, &context).await?;
+        let answer = self
+            .ask(tenant, Command::SetPlan { terms, cycle: None, when: PlanChange::Now }, &context)
+            .await?;
         answer.try_map(|_| Ok(()))
     }
 

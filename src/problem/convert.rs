@@ -58,6 +58,11 @@ impl From<Refusal> for Problem {
             | Refusal::NotALevel { .. } => invalid("/items"),
             Refusal::InvalidTtl { .. } => invalid("/ttl_s"),
             Refusal::PlanTooLong { .. } => invalid("/scenes"),
+            Refusal::InvalidClock { now, latest } => {
+                invalid("/to").with("now", now.to_string()).with("latest", latest.to_string())
+            }
+            Refusal::NotInTestMode => plain(ProblemKind::NotInTestMode),
+            Refusal::InTestMode => plain(ProblemKind::InTestMode),
             Refusal::TooManyReservations { max } => {
                 plain(ProblemKind::TooManyReservations).with("max", max)
             }

@@ -73,6 +73,10 @@ kinds! {
     JobState = CONFLICT "job-state" "The job is not in a state that allows this";
     /// The tenant has too many unfinished jobs.
     TooManyJobs = CONFLICT "too-many-jobs" "Too many jobs are unfinished";
+    /// Only a tenant in test mode has a clock that can be advanced.
+    NotInTestMode = CONFLICT "not-in-test-mode" "This tenant lives in real time";
+    /// What runs in real time cannot run in a time that stands still.
+    InTestMode = CONFLICT "in-test-mode" "This tenant lives in test time";
     /// The reservation's time is over.
     ReservationExpired = GONE "reservation-expired" "The reservation has expired";
     /// The body is larger than allowed.

@@ -139,6 +139,7 @@ fn label(command: &TenantCommand) -> &'static str {
             Command::Release { .. } => "release",
             Command::Extend { .. } => "extend",
             Command::SetPlan { .. } => "set-plan",
+            Command::AdvanceClock { .. } => "advance-clock",
             _ => "other",
         },
         TenantCommand::Job(command) => match command {

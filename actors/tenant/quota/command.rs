@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::PlanChange;
+use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
+use crate::tenant::period::Cycle;
 use crate::tenant::plan::{MeterName, PlanTerms};
 
 /// The largest amount of one item: integers up to here are exact in every JSON reader.
@@ -92,6 +95,20 @@ pub enum Command {
     SetPlan {
         /// The plan's terms, copied.
         terms: Arc<PlanTerms>,
+        /// The rule of the periods from then on; none keeps the one in force.
+        cycle: Option<Cycle>,
+        /// When it comes into force.
+        when: PlanChange,
+    },
+    /// Puts the tenant in test mode: its time stands still until it is advanced.
+    StartTestClock {
+        /// Where it stands; no earlier than the last entry.
+        at: Timestamp,
+    },
+    /// Advances the time of a tenant in test mode, and lets everything happen on the way.
+    AdvanceClock {
+        /// Where it shall stand.
+        to: Timestamp,
     },
     /// Only records what is due: expiries and the period's end.
     Tick,

@@ -36,7 +36,12 @@ impl Quota {
                 let items = self.freed(items)?;
                 Ok(Decision::New(Fact::Freed { items, period: self.period_name() }))
             }
-            Command::SetPlan { terms } => Ok(Decision::New(Fact::PlanSet { terms: terms.clone() })),
+            Command::SetPlan { terms, cycle, when } => {
+                Ok(Decision::New(self.decide_plan(terms, cycle.as_ref(), *when, now)))
+            }
+            Command::StartTestClock { .. } | Command::AdvanceClock { .. } => {
+                Err(Refusal::NotInTestMode)
+            }
             Command::Tick => Ok(Decision::Nothing),
         }
     }

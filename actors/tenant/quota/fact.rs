@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
-use crate::tenant::period::{Period, PeriodName};
-use crate::tenant::plan::{MeterName, PlanTerms};
+use crate::tenant::period::{Cycle, Period, PeriodName};
+use crate::tenant::plan::{MeterName, PlanName, PlanTerms};
 
 /// How one meter was moved by a fact, and where it stood afterwards.
 ///
@@ -161,15 +161,35 @@ pub enum Fact {
     PlanSet {
         /// Its terms, copied.
         terms: Arc<PlanTerms>,
+        /// The rule of the periods from now on, if it is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cycle: Option<Cycle>,
+        /// The period that begins now, because the rule is another one: it has the counters and
+        /// the open holds of the one that it ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        period: Option<Period>,
+    },
+    /// A plan waits for the period's end.
+    PlanScheduled {
+        /// Its terms, copied.
+        terms: Arc<PlanTerms>,
+        /// The rule of the periods from then on, if it is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cycle: Option<Cycle>,
+        /// When the open period ends.
+        at: Timestamp,
     },
     /// A period ended and another began.
     PeriodRolled {
         /// The period that ended.
         from: Period,
-        /// The period that began; months without any entry in between are skipped.
+        /// The period that began; those without any entry in between may be skipped.
         to: Period,
         /// Where the counters stood.
         closed: Vec<Closed>,
+        /// The plan that had waited for this, and is in force from here on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<PlanName>,
     },
     /// Usage reached a part of its limit, for the first time in the period.
     ThresholdReached {
@@ -183,6 +203,18 @@ pub enum Fact {
         limit: u64,
         /// The open period.
         period: PeriodName,
+    },
+    /// From here on the tenant's time stands still until it is advanced.
+    ClockStarted {},
+    /// The tenant's time was advanced. What fell due on the way stands before this.
+    ClockAdvanced {
+        /// Where it stood.
+        from: Timestamp,
+        /// Where it stands.
+        to: Timestamp,
+        /// The first entry that was made on the way, if there is any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first: Option<u64>,
     },
 }
 
@@ -201,8 +233,11 @@ impl Fact {
             Self::JobClosed { .. } => "job_closed",
             Self::Freed { .. } => "freed",
             Self::PlanSet { .. } => "plan_set",
+            Self::PlanScheduled { .. } => "plan_scheduled",
             Self::PeriodRolled { .. } => "period_rolled",
             Self::ThresholdReached { .. } => "threshold_reached",
+            Self::ClockStarted { .. } => "clock_started",
+            Self::ClockAdvanced { .. } => "clock_advanced",
         }
     }
 }

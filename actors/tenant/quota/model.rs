@@ -132,9 +132,12 @@ impl Model {
                 }
             },
             Command::Free { items } => self.free(items),
-            Command::SetPlan { terms } => {
+            Command::SetPlan { terms, .. } => {
                 self.terms = Arc::clone(terms);
                 Done
+            }
+            Command::StartTestClock { .. } | Command::AdvanceClock { .. } => {
+                Refused("not-in-test-mode")
             }
             Command::Tick => Again,
         }

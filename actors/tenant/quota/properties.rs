@@ -29,8 +29,11 @@ fn command() -> impl Strategy<Value = Command> {
     let job = || (0u128..3).prop_map(JobId::from_bits);
     let ttl = || prop_oneof![1..600u64, 3_600..=86_400u64];
     let limit = || prop_oneof![4 => (0..200u64).prop_map(Some), 1 => Just(None)];
-    let set_plan = (limit(), limit(), limit())
-        .prop_map(|(a, b, c)| Command::SetPlan { terms: plan("other", [a, b, c]) });
+    let set_plan = (limit(), limit(), limit()).prop_map(|(a, b, c)| Command::SetPlan {
+        terms: plan("other", [a, b, c]),
+        cycle: None,
+        when: PlanChange::Now,
+    });
     prop_oneof![
         6 => items(20).prop_map(|items| Command::Consume { items }),
         8 => (id(), items(40), ttl())

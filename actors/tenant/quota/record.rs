@@ -63,12 +63,22 @@ impl Quota {
             Fact::PartCommitted { job, items, .. } => self.record_part_committed(*job, items),
             Fact::JobClosed { job, items, .. } => self.record_job_closed(*job, items),
             Fact::Freed { items, .. } => self.record_freed(items),
-            Fact::PlanSet { terms } => {
-                self.book.adopt(terms);
-                self.assigned = Some(terms.clone());
+            Fact::PlanSet { terms, cycle, period } => {
+                self.record_plan(terms, cycle.as_ref(), *period);
                 Ok(())
             }
-            Fact::PeriodRolled { from, to, closed } => self.roll(*from, *to, closed),
+            Fact::PlanScheduled { terms, cycle, .. } => {
+                self.record_schedule(terms, cycle.as_ref());
+                Ok(())
+            }
+            Fact::PeriodRolled { from, to, closed, plan } => {
+                if self.scheduled_plan() != plan.as_ref() {
+                    return Err("another plan was to come into force".to_owned());
+                }
+                self.roll(*from, *to, closed)
+            }
+            // Time is kept by the tenant's state.
+            Fact::ClockStarted {} | Fact::ClockAdvanced { .. } => Ok(()),
             Fact::ThresholdReached { .. } => {
                 self.book.alert(fact);
                 Ok(())
@@ -229,6 +239,7 @@ impl Quota {
         }
         let earlier = self.book.roll(from, self.period_name(), closed)?;
         self.earlier.extend(earlier);
+        self.adopt_scheduled();
         self.open(to);
         self.forget_settled(from.start);
         Ok(())

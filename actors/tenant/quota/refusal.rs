@@ -122,6 +122,20 @@ pub enum Refusal {
     /// The attempt that reports is not the one that is running.
     #[error("that attempt is no longer running")]
     StaleAttempt,
+    /// The tenant lives in real time.
+    #[error("only a tenant in test mode has a clock of its own")]
+    NotInTestMode,
+    /// The tenant lives in a time of its own.
+    #[error("jobs run in real time, and this tenant's stands still")]
+    InTestMode,
+    /// A clock is not advanced backwards, nor too far at once.
+    #[error("the clock can be advanced from {now} to {latest} at the latest")]
+    InvalidClock {
+        /// Where it stands.
+        now: Timestamp,
+        /// How far one advance may take it.
+        latest: Timestamp,
+    },
     /// The plan is too long in all.
     #[error("a plan may be at most {max_ms} ms long")]
     PlanTooLong {
@@ -150,6 +164,9 @@ impl Refusal {
             Self::JobNotFound => "job-not-found",
             Self::JobState { .. } => "job-state",
             Self::StaleAttempt => "stale-attempt",
+            Self::NotInTestMode => "not-in-test-mode",
+            Self::InTestMode => "in-test-mode",
+            Self::InvalidClock { .. } => "invalid-clock",
             Self::PlanTooLong { .. } => "plan-too-long",
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::ids::ReservationId;
-use crate::tenant::period::{Period, PeriodName};
+use crate::tenant::period::PeriodName;
 use crate::tenant::plan::{MeterKind, MeterName, MeterTerms};
 
 impl Quota {
@@ -36,7 +36,7 @@ impl Quota {
         let usage = |terms: &MeterTerms| Some(self.usage(terms, self.book.get(&terms.meter)?));
         UsageReport {
             plan: terms.plan.clone(),
-            period: self.period.unwrap_or_else(|| Period::month_of(now)),
+            period: self.period.unwrap_or_else(|| self.cycle.period_of(now)),
             meters: terms.meters.iter().filter_map(usage).collect(),
         }
     }

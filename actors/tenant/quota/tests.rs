@@ -21,6 +21,11 @@ pub(in crate::tenant) mod fixture {
         ReservationId::from_bits(number)
     }
 
+    /// A plan that comes into force at once.
+    pub(in crate::tenant) fn set_plan(terms: Arc<PlanTerms>) -> Command {
+        Command::SetPlan { terms, cycle: None, when: PlanChange::Now }
+    }
+
     /// A plan with two counters and a level, each with the limit given.
     pub(in crate::tenant) fn plan(name: &str, limits: [Option<u64>; 3]) -> Arc<PlanTerms> {
         let catalogue = Catalogue::builtin();
@@ -46,7 +51,7 @@ pub(in crate::tenant) mod fixture {
     }
 }
 
-use fixture::{at, item, meter, plan, rsv};
+use fixture::{at, item, meter, plan, rsv, set_plan};
 
 struct World {
     quota: Quota,
@@ -133,7 +138,7 @@ fn several_meters_are_taken_all_or_not_at_all() {
 fn amounts_and_sums_at_the_integers_edge_are_refused() {
     let mut world = World::new(500);
     let unlimited = plan("enterprise", [None, None, None]);
-    world.apply(Command::SetPlan { terms: unlimited }).unwrap();
+    world.apply(set_plan(unlimited)).unwrap();
 
     assert_eq!(code(world.consume(&[])), "invalid-items");
     assert_eq!(code(world.consume(&vec![item("images", 1); MAX_ITEMS + 1])), "invalid-items");
@@ -236,7 +241,7 @@ fn a_period_rolls_in_one_fact_stamped_with_the_boundary() {
 
     let applied = world.quota.apply(&Command::Tick, world.now);
 
-    let [(stamped, Fact::PeriodRolled { from, to, closed })] = &applied.facts[..] else {
+    let [(stamped, Fact::PeriodRolled { from, to, closed, .. })] = &applied.facts[..] else {
         panic!("{applied:?}")
     };
     assert_eq!(*stamped, at("2027-03-01T00:00:00Z"));
@@ -282,7 +287,7 @@ fn a_downgrade_leaves_nothing_available_and_takes_nothing_away() {
     world.consume(&[item("images", 70)]).unwrap();
     world.reserve(1, &[item("images", 20)], 300).unwrap();
 
-    world.apply(Command::SetPlan { terms: plan("tiny", [Some(50), Some(0), None]) }).unwrap();
+    world.apply(set_plan(plan("tiny", [Some(50), Some(0), None]))).unwrap();
 
     let report = world.quota.report(world.now);
     assert_eq!(report.plan.as_str(), "tiny");
@@ -299,7 +304,7 @@ fn a_meter_that_the_plan_lost_can_be_wound_up_but_not_used() {
     world.reserve(1, &[item("images", 20), item("tts_ms", 5)], 300).unwrap();
     let mut terms = PlanTerms::clone(&plan("other", [Some(9), Some(9), Some(9)]));
     terms.meters.remove(0);
-    world.apply(Command::SetPlan { terms: Arc::new(terms) }).unwrap();
+    world.apply(set_plan(Arc::new(terms))).unwrap();
 
     assert_eq!(code(world.consume(&[item("images", 1)])), "unknown-meter");
     world.commit(1, None).unwrap();

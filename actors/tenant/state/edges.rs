@@ -10,7 +10,7 @@ use crate::ids::JobId;
 use crate::tenant::period::Period;
 use crate::tenant::plan::MeterKind;
 use crate::tenant::quota::Item;
-use crate::tenant::quota::fixture::{at, item, plan, rsv};
+use crate::tenant::quota::fixture::{at, item, plan, rsv, set_plan};
 use crate::tenant::steps::fixture::{result, shape};
 use crate::tenant::steps::{
     MAX_PLAN_MS, SceneShape, StepName, length_bound_ms, segment_lengths_ms, upper_bounds,
@@ -218,7 +218,7 @@ fn any_usage() -> impl Strategy<Value = Command> {
         2 => id().prop_map(|id| Command::Release { id }),
         2 => (id(), 1..86_400u64).prop_map(|(id, ttl_s)| Command::Extend { id, ttl_s }),
         2 => items(100).prop_map(|items| Command::Free { items }),
-        1 => terms.prop_map(|terms| Command::SetPlan { terms }),
+        1 => terms.prop_map(set_plan),
         1 => Just(Command::Tick),
     ]
 }

@@ -5,7 +5,7 @@ use crate::ids::{JobId, RequestId};
 use crate::journal::entry::{Head, answer_of, verify_chain};
 use crate::tenant::plan::Catalogue;
 use crate::tenant::quota::Item;
-use crate::tenant::quota::fixture::{at, item, rsv};
+use crate::tenant::quota::fixture::{at, item, rsv, set_plan};
 use crate::tenant::steps::fixture::{result, shape};
 use crate::tenant::steps::{FailKind, StepName};
 
@@ -132,7 +132,7 @@ fn a_snapshot_takes_the_catalogues_present_default_plan_but_keeps_an_assigned_on
     assert_eq!(moved.report(now).meters[0].limit, Some(2_500));
     assert_eq!(moved.report(now).meters[0].used, 5);
 
-    let set = TenantCommand::Usage(Command::SetPlan { terms: pro });
+    let set = TenantCommand::Usage(set_plan(pro));
     state.apply(&set, &author(), now);
     let kept = TenantState::restore(&state.snapshot(), terms()).unwrap();
     assert_eq!(kept.report(now).plan.as_str(), "pro");
