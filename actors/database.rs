@@ -27,6 +27,7 @@ pub(crate) mod mail_outbox;
 pub(crate) mod projections;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod tenants;
 pub(crate) mod users;
 
 #[cfg(test)]

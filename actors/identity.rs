@@ -17,6 +17,7 @@ mod refresh_token;
 mod revocations;
 mod secrets;
 mod sessions;
+mod tenants;
 mod types;
 mod upkeep;
 
@@ -30,6 +31,7 @@ use self::credentials::Credentials;
 pub use self::email::{EmailAddress, InvalidEmail};
 pub use self::error::IdentityError;
 use self::revocations::Revocations;
+pub use self::tenants::TenantSummary;
 pub use self::types::{
     ClientInfo, Credential, IssuedKey, LinkIssued, LinkRequest, Login, Me, Membership, Principal,
     Proof, Role, Scope, Scopes, SessionSummary, UnknownWord, UserSummary,

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Gatekeeper, RateLimits, SameOrigin, SessionCookie};
+use crate::auth::{Gatekeeper, OperatorToken, RateLimits, SameOrigin, SessionCookie};
 use crate::config::Config;
 use crate::layers::{Front, FrontLayer, FrontSettings};
 use crate::ops::{self, OpsState, Phase};
@@ -189,7 +189,9 @@ fn front(config: &Config, clock: SharedClock, public_url: String, web: &Web) -> 
         anonymous_per_minute: config.limits.anonymous_per_minute.0,
         user_per_second: config.limits.user_per_second.0,
     };
-    let gatekeeper = Gatekeeper::new(web.identity.clone(), web.cookie, limits);
+    let operator = config.general.operator_token.as_ref();
+    let operator = operator.map(|token| OperatorToken::new(token.expose()));
+    let gatekeeper = Gatekeeper::new(web.identity.clone(), web.cookie, operator, limits);
     Arc::new(Front::new(settings, clock, Arc::new(gatekeeper)))
 }
 

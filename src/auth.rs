@@ -6,6 +6,7 @@
 mod caller;
 mod cookie;
 mod csrf;
+mod operator;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::problem::{Problem, ProblemKind};
 pub use caller::{Caller, client_info};
 pub use cookie::SessionCookie;
 pub use csrf::{CsrfToken, SameOrigin};
+pub use operator::{Operator, OperatorToken};
 pub use tenantry_actors::identity::{Credential, Principal, Role, Scope};
 
 /// The window of the limit for strangers.
@@ -45,6 +47,7 @@ pub struct RateLimits {
 pub struct Gatekeeper {
     identity: Identity,
     cookie: SessionCookie,
+    operator: Option<OperatorToken>,
     strangers: Limiter<IpAddr>,
     users: Limiter<UserId>,
 }
@@ -69,7 +72,12 @@ pub struct Recognised {
 
 impl Gatekeeper {
     /// A gatekeeper over an identity plane.
-    pub fn new(identity: Identity, cookie: SessionCookie, limits: RateLimits) -> Self {
+    pub fn new(
+        identity: Identity,
+        cookie: SessionCookie,
+        operator: Option<OperatorToken>,
+        limits: RateLimits,
+    ) -> Self {
         let window =
             Policy::Window { quota: limits.anonymous_per_minute, window: ANONYMOUS_WINDOW };
         let per_second = limits.user_per_second.max(1);
@@ -80,6 +88,7 @@ impl Gatekeeper {
         Self {
             identity,
             cookie,
+            operator,
             strangers: Limiter::new("anonymous", window),
             users: Limiter::new("user", cells),
         }
@@ -88,6 +97,10 @@ impl Gatekeeper {
     /// Admits a request, remembering in it who asks, or says why not.
     pub async fn admit(&self, request: &mut Request, address: IpAddr) -> Result<Admitted, Problem> {
         if is_exempt(request.uri().path()) {
+            return Ok(Admitted { principal: None, charge: None });
+        }
+        if self.is_operator(request) {
+            request.extensions_mut().insert(Operator);
             return Ok(Admitted { principal: None, charge: None });
         }
         let recognised = {
@@ -108,6 +121,13 @@ impl Gatekeeper {
             request.extensions_mut().insert(recognised);
         }
         Ok(Admitted { principal, charge })
+    }
+
+    /// Whether an operators' call carries their token. Elsewhere it is nobody's credential.
+    fn is_operator(&self, request: &Request) -> bool {
+        let Some(operator) = &self.operator else { return false };
+        request.uri().path().starts_with(operator::PATHS)
+            && bearer(request.headers()).is_some_and(|token| operator.is(token))
     }
 
     async fn recognise(

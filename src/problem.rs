@@ -184,6 +184,16 @@ impl Problem {
         Value::Object(object)
     }
 
+    /// The document as a part of an answer that is no problem itself: without the request's id and
+    /// path, which the whole answer has.
+    pub fn embedded(&self, public_url: &str) -> Value {
+        let mut document = self.document(Occurrence { public_url, request_id: "", path: "" });
+        if let Some(members) = document.as_object_mut() {
+            members.remove("request_id");
+        }
+        document
+    }
+
     /// Writes the document into an answer that carries this problem.
     pub fn write(&self, response: &mut Response, at: Occurrence<'_>) {
         let body = serde_json::to_vec(&self.document(at)).unwrap_or_default();

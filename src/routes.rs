@@ -1,8 +1,11 @@
 //! The API: one list of routes that is the router and the OpenAPI document at once.
 
+mod admin;
 mod artifacts;
 pub(crate) mod body;
 mod catalogue;
+#[cfg_attr(not(test), expect(dead_code, reason = "the route that takes events comes next"))]
+mod cloudevents;
 mod events;
 pub(crate) mod input;
 mod item;
@@ -41,7 +44,7 @@ use crate::auth::{SameOrigin, SessionCookie};
 use crate::problem::{Problem, Result};
 
 pub use body::{BodyLimits, JsonBody, read};
-pub use input::{Call, IdempotencyKey, PathId, QueryArgs};
+pub use input::{Call, IdempotencyKey, OperatorCall, PathId, QueryArgs};
 pub use openapi::text as openapi_text;
 
 /// Says that an answer was given before.
@@ -144,6 +147,10 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(render::retry))
         .routes(routes!(events::watch))
         .routes(routes!(artifacts::show))
+        .routes(routes!(admin::node))
+        .routes(routes!(admin::tenants))
+        .routes(routes!(admin::tenant))
+        .routes(routes!(admin::set_plan))
 }
 
 /// The API's router.
@@ -157,8 +164,16 @@ pub fn router(web: Web) -> Router {
 
 /// An answer that may have been given before.
 fn answered<T: Serialize>(status: StatusCode, answer: Answer<T>) -> Response {
-    let mut response = (status, axum::Json(answer.value)).into_response();
-    if answer.replayed {
+    marked((status, axum::Json(answer.value)).into_response(), answer.replayed)
+}
+
+/// Says that it is done, now or before, and nothing more.
+fn done(answer: &Answer<()>) -> Response {
+    marked(StatusCode::NO_CONTENT.into_response(), answer.replayed)
+}
+
+fn marked(mut response: Response, is_replayed: bool) -> Response {
+    if is_replayed {
         let yes = HeaderValue::from_static("true");
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, yes);
     }

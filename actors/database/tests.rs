@@ -120,6 +120,7 @@ async fn every_statement_can_be_prepared() {
         projections::statements(),
         revocations::statements(),
         sessions::statements(),
+        tenants::statements(),
         users::statements(),
     ];
     for sql in families.concat() {

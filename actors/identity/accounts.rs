@@ -174,7 +174,8 @@ impl Inner {
     }
 }
 
-fn name_place(id: &str) -> Place<'_> {
+/// Where a tenant's sealed name stands.
+pub(super) fn name_place(id: &str) -> Place<'_> {
     Place { table: "tenants", column: "name", row: id }
 }
 

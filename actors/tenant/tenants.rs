@@ -20,7 +20,7 @@ use super::history::{HistoryPoint, HistoryQuery};
 use super::inspect::{NodeReport, TenantReport};
 use super::live::Live;
 use super::message::{Call, CallEnd, Read, TenantMsg};
-use super::plan::PlanName;
+use super::plan::{MeterName, PlanName};
 use super::quota::{
     Command, Consumed, Item, Outcome, PlanChange, Refusal, Reservation, UsageReport,
 };
@@ -155,6 +155,20 @@ impl Tenants {
         self.read(tenant, move |life| Ok(life.book.state().quota().terms().allows(&feature))).await
     }
 
+    /// Says whether the plan in force includes a feature, and which plan that is.
+    pub async fn feature(
+        &self,
+        tenant: TenantId,
+        feature: &str,
+    ) -> Result<(bool, PlanName), TenantError> {
+        let feature = feature.to_owned();
+        let look = move |life: &Life| {
+            let terms = life.book.state().quota().terms();
+            Ok((terms.allows(&feature), terms.plan.clone()))
+        };
+        self.read(tenant, look).await
+    }
+
     /// Reports usage of past days or months.
     pub async fn usage_history(
         &self,
@@ -162,6 +176,17 @@ impl Tenants {
         query: HistoryQuery,
     ) -> Result<Vec<HistoryPoint>, TenantError> {
         super::history::read(&self.shell.database, tenant, &query).await
+    }
+
+    /// Reports where a level stands for many tenants, as the projections have it: those with an id
+    /// from `first` to `last`.
+    pub async fn levels(
+        &self,
+        first: TenantId,
+        last: TenantId,
+        meter: &MeterName,
+    ) -> Result<Vec<(TenantId, u64)>, TenantError> {
+        super::history::levels(&self.shell.database, (first, last), meter).await
     }
 
     /// Puts a plan of the catalogue in force.

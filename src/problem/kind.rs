@@ -49,6 +49,8 @@ kinds! {
     LinkInvalid = UNAUTHORIZED "link-invalid" "This login link or code is no longer valid";
     /// The plan's limit is used up.
     QuotaExceeded = PAYMENT_REQUIRED "quota-exceeded" "The plan's limit is used up";
+    /// The tenant's own cap on what overage may cost is reached.
+    SpendCapReached = PAYMENT_REQUIRED "spend-cap-reached" "The spend cap is reached";
     /// The plan does not include that.
     PlanRequired = PAYMENT_REQUIRED "plan-required" "The plan does not include this";
     /// The caller's role or key does not allow that.
@@ -77,10 +79,18 @@ kinds! {
     NotInTestMode = CONFLICT "not-in-test-mode" "This tenant lives in real time";
     /// What runs in real time cannot run in a time that stands still.
     InTestMode = CONFLICT "in-test-mode" "This tenant lives in test time";
+    /// A correction would take more back than was used.
+    NegativeUsage = CONFLICT "negative-usage" "More would be taken back than was used";
+    /// The plan has no overage that a cap could be put on.
+    NoOverage = CONFLICT "no-overage" "The plan has no overage";
+    /// A grant of that name is there already.
+    GrantExists = CONFLICT "grant-exists" "The grant exists already";
     /// The reservation's time is over.
     ReservationExpired = GONE "reservation-expired" "The reservation has expired";
     /// The body is larger than allowed.
     BodyTooLarge = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large";
+    /// More events than one call takes.
+    TooManyEvents = PAYLOAD_TOO_LARGE "too-many-events" "Too many events in one call";
     /// The address is longer than allowed.
     UriTooLong = URI_TOO_LONG "uri-too-long" "The address is too long";
     /// The body's content type is not the one that is read here.
@@ -93,6 +103,10 @@ kinds! {
     Invalid = UNPROCESSABLE_ENTITY "invalid" "Some fields are not valid";
     /// The catalogue has no such meter.
     UnknownMeter = UNPROCESSABLE_ENTITY "unknown-meter" "There is no such meter";
+    /// The event's time lies before the periods that are still open for it.
+    EventTooOld = UNPROCESSABLE_ENTITY "event-too-old" "The event is too old";
+    /// The event's time lies in the future.
+    EventInFuture = UNPROCESSABLE_ENTITY "event-in-future" "The event lies in the future";
     /// The key was used for another request.
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency-key-reused"
         "The Idempotency-Key was used for another request";

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::error::Category;
 use tokio::time::timeout;
@@ -156,11 +156,7 @@ fn too_large(limits: BodyLimits) -> Problem {
 
 /// Parses a body in one pass; only a refused one is read again to name the field.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let malformed = |text: &str| Problem::new(ProblemKind::MalformedBody).detail(text.to_owned());
-    let text = str::from_utf8(bytes).map_err(|_| malformed("The body is not UTF-8."))?;
-    if text.trim_start().is_empty() {
-        return Err(malformed("The body is empty."));
-    }
+    let text = text_of(bytes)?;
     refuse_nul(text)?;
     // Derived readers take a list for an object, by position; a client never means that.
     if !text.trim_start().starts_with('{') {
@@ -173,12 +169,23 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     })
 }
 
+/// A body as text that has something in it.
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str> {
+    let malformed = |text: &'static str| Problem::new(ProblemKind::MalformedBody).detail(text);
+    let text = str::from_utf8(bytes).map_err(|_| malformed("The body is not UTF-8."))?;
+    if text.trim_start().is_empty() {
+        return Err(malformed("The body is empty."));
+    }
+    Ok(text)
+}
+
 /// A text that is not JSON at all is malformed, whatever was wrong with its beginning.
-fn well_formed(text: &str) -> Result<()> {
+pub(super) fn well_formed(text: &str) -> Result<()> {
     serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| malformed_at(&error))
 }
 
-fn malformed_at(error: &serde_json::Error) -> Problem {
+/// A body that is not JSON, and where it stops being it.
+pub(super) fn malformed_at(error: &serde_json::Error) -> Problem {
     let (line, column) = (error.line(), error.column());
     let text = format!("The body is not JSON, at line {line}, column {column}.");
     Problem::new(ProblemKind::MalformedBody).detail(text)
@@ -223,7 +230,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// Reads a refused body again, to say which field it was.
-fn explain<T: DeserializeOwned>(text: &str) -> Problem {
+pub(super) fn explain<'de, T: Deserialize<'de>>(text: &'de str) -> Problem {
     use serde_path_to_error::Segment;
     let mut reader = serde_json::Deserializer::from_str(text);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {

@@ -35,10 +35,9 @@ pub(super) async fn feature(
     if !web.catalogue.features().contains(&name) {
         return Err(missing());
     }
-    let allowed = web.tenants.allows(caller.tenant(), &name).await?;
-    let plan = web.tenants.plan_name(caller.tenant()).await?.to_string();
+    let (allowed, plan) = web.tenants.feature(caller.tenant(), &name).await?;
     let upgrade_url = (!allowed).then(|| format!("{}{UPGRADE_PATH}", web.public_url));
-    Ok(axum::Json(FeatureAnswer { feature: name, allowed, plan, upgrade_url }))
+    Ok(axum::Json(FeatureAnswer { feature: name, allowed, plan: plan.to_string(), upgrade_url }))
 }
 
 /// Lists the plans.

@@ -11,7 +11,7 @@ use tenantry_actors::tenant::{CallContext, Idempotency};
 use tenantry_supervision::deadline::Deadline;
 
 use super::Web;
-use crate::auth::Caller;
+use crate::auth::{Caller, Operator};
 use crate::layers::RequestIds;
 use crate::problem::{Problem, ProblemKind, Result};
 
@@ -95,8 +95,33 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
 pub struct Call {
     /// Who calls.
     pub caller: Caller,
+    passage: Passage,
+}
+
+/// An operator's call, within which request, until when.
+#[derive(Clone, Debug)]
+pub struct OperatorCall {
+    passage: Passage,
+}
+
+/// What the front knows of a request.
+#[derive(Clone, Debug)]
+struct Passage {
     ids: RequestIds,
     deadline: Deadline,
+}
+
+impl Passage {
+    fn of(parts: &Parts) -> Result<Self> {
+        let lost = || Problem::internal("the request passed no front");
+        let ids = parts.extensions.get::<RequestIds>().ok_or_else(lost)?.clone();
+        let deadline = *parts.extensions.get::<Deadline>().ok_or_else(lost)?;
+        Ok(Self { ids, deadline })
+    }
+
+    fn context(&self, by: String, idempotency: Option<Idempotency>) -> CallContext {
+        CallContext { by, request: self.ids.own, idempotency, deadline: self.deadline }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Call {
@@ -104,22 +129,23 @@ impl<S: Sync> FromRequestParts<S> for Call {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        let lost = || Problem::internal("the request passed no front");
-        let ids = parts.extensions.get::<RequestIds>().ok_or_else(lost)?.clone();
-        let deadline = *parts.extensions.get::<Deadline>().ok_or_else(lost)?;
-        Ok(Self { caller, ids, deadline })
+        Ok(Self { caller, passage: Passage::of(parts)? })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for OperatorCall {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Operator::from_request_parts(parts, state).await?;
+        Ok(Self { passage: Passage::of(parts)? })
     }
 }
 
 impl Call {
     /// What the tenant is told about a call that cannot be repeated by key.
     pub fn context(&self) -> CallContext {
-        CallContext {
-            by: self.caller.0.actor(),
-            request: self.ids.own,
-            idempotency: None,
-            deadline: self.deadline,
-        }
+        self.passage.context(self.caller.0.actor(), None)
     }
 
     /// What the tenant is told about a call under a key, if there is one.
@@ -131,7 +157,21 @@ impl Call {
         canonical_body: &[u8],
     ) -> CallContext {
         let idempotency = key.map(|key| Idempotency::new(&web.keys, route, key, canonical_body));
-        CallContext { idempotency, ..self.context() }
+        self.passage.context(self.caller.0.actor(), idempotency)
+    }
+}
+
+impl OperatorCall {
+    /// What the tenant is told about a call under a key, if there is one.
+    pub fn keyed(
+        &self,
+        web: &Web,
+        route: &'static str,
+        key: Option<&str>,
+        canonical_body: &[u8],
+    ) -> CallContext {
+        let idempotency = key.map(|key| Idempotency::new(&web.keys, route, key, canonical_body));
+        self.passage.context(Operator::ACTOR.to_owned(), idempotency)
     }
 }
 

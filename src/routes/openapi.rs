@@ -39,8 +39,13 @@ pub(super) fn head() -> OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .description(Some("An access token of a login, or an API key (`tk_live_…`)"))
         .build();
+    let operator = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("The operators' token of the configuration"))
+        .build();
     let components = ComponentsBuilder::new()
         .security_scheme("bearer", SecurityScheme::Http(bearer))
+        .security_scheme("operator", SecurityScheme::Http(operator))
         .schema(ProblemDocument::name(), ProblemDocument::schema())
         .schema(FieldErrorDocument::name(), FieldErrorDocument::schema())
         .build();

@@ -3,6 +3,7 @@
 //! Requests are read into these. Answers of the domain are written as they are; the shapes here
 //! describe them.
 
+mod admin;
 mod login;
 mod studio;
 mod usage;
@@ -10,6 +11,10 @@ mod usage;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub use admin::{
+    ActorAnswer, LevelAnswer, NodeAnswer, PlanBody, TenantDetailAnswer, TenantListedAnswer,
+    TenantShape,
+};
 pub use login::{
     KeyAnswer, LinkAnswer, LinkBody, LoginAnswer, MeAnswer, MembershipAnswer, ProofBody,
     SessionAnswer, SwitchBody, TenantAnswer, UserAnswer,

@@ -62,6 +62,7 @@ pub(super) async fn history(
     let meter = web.catalogue.meter(&args.meter).ok_or_else(|| unknown_meter(&args.meter))?;
     let query = HistoryQuery {
         meter: meter.name.clone(),
+        kind: meter.kind,
         from: args.from.unwrap_or(Timestamp::MIN),
         to: args.to.unwrap_or(Timestamp::MAX),
         by: args.by,

@@ -13,6 +13,8 @@ mod journey;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod operators;
+#[cfg(test)]
 mod outside;
 #[cfg(test)]
 mod process;

@@ -175,8 +175,8 @@ pub struct HistoryAnswer {
 pub struct HistoryPoint {
     /// Where it begins.
     pub start: String,
-    /// Units used.
-    pub amount: u64,
+    /// Units used, less what was taken back; of a level, where it stood at the end.
+    pub amount: i64,
 }
 
 /// Whether the plan in force includes a feature.
