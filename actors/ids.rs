@@ -156,6 +156,8 @@ id!(/// Names a session.
     SessionId, "ses");
 id!(/// Names a reservation.
     ReservationId, "rsv");
+id!(/// Names a grant: units on top of a plan.
+    GrantId, "grt");
 id!(/// Names a render job.
     JobId, "job");
 id!(/// Names an export of a tenant's or a person's data.

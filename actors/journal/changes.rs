@@ -117,9 +117,12 @@ impl Changes {
 
     fn add_usage_fact(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Unprojectable> {
         match fact {
-            Fact::Consumed { items, .. } | Fact::PartCommitted { items, .. } => {
-                self.count(items, at, Sign::Plus)
-            }
+            Fact::Adjusted { items, delta, .. } if *delta < 0 => self.count(items, at, Sign::Minus),
+            Fact::Consumed { items, .. }
+            | Fact::PartCommitted { items, .. }
+            | Fact::CommittedLate { items, .. }
+            | Fact::Recorded { items, .. }
+            | Fact::Adjusted { items, .. } => self.count(items, at, Sign::Plus),
             Fact::Freed { items, .. } => self.count(items, at, Sign::Minus),
             Fact::Committed { reservation, items, .. } => {
                 self.wakeups.insert(reservation.to_string(), None);
@@ -140,6 +143,11 @@ impl Changes {
             }
             Fact::JobHeld { .. }
             | Fact::JobClosed { .. }
+            | Fact::SpendCapSet { .. }
+            | Fact::Granted { .. }
+            | Fact::GrantRevoked { .. }
+            | Fact::GrantExpired { .. }
+            | Fact::EnforcementSet { .. }
             | Fact::PlanSet { .. }
             | Fact::PlanScheduled { .. }
             | Fact::ClockAdvanced { .. }

@@ -15,12 +15,17 @@ mod answer;
 mod check;
 mod command;
 mod decide;
+mod event;
 mod fact;
+mod grant;
+mod grants;
+mod past;
 mod plan_change;
 mod record;
 mod refusal;
 mod report;
 mod settle;
+mod spend;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,13 +34,19 @@ use serde::{Deserialize, Serialize};
 
 use self::account::{Book, EarlierPeriod};
 pub use self::answer::{
-    Consumed, ConsumedItem, MeterUsage, Outcome, Overage, Reservation, ReservationState,
-    ReservedItem, UsageReport,
+    Adjusted, Consumed, ConsumedItem, GrantEnded, Granted, MeterUsage, Outcome, Overage, Recorded,
+    Reservation, ReservationState, ReservedItem, SpendCap, UsageReport,
 };
 pub use self::command::{
-    Command, DEFAULT_HOLD_S, Item, MAX_AMOUNT, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
+    Command, DEFAULT_HOLD_S, Digest, EVENT_GRACE_S, Enforcement, Item, MAX_AMOUNT,
+    MAX_EVENT_AHEAD_S, MAX_EVENTS, MAX_GRANTS, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
 };
-pub use self::fact::{Charge, Closed, Fact};
+pub use self::event::{
+    Event, EventDigest, EventRejection, InvalidDigest, LateUsage, RecordedEvent,
+};
+pub use self::fact::{Charge, Closed, Fact, GrantEnd};
+pub use self::grant::{GrantSource, GrantStand, GrantTerms, GrantView};
+use self::grants::Grant;
 pub use self::plan_change::PlanChange;
 use self::plan_change::Scheduled;
 pub use self::record::Inconsistent;
@@ -68,6 +79,12 @@ pub struct Quota {
     /// None until the first fact, whose time says the first period.
     period: Option<Period>,
     name: Option<PeriodName>,
+    /// Whether limits refuse; none leaves it to the plan.
+    enforcement: Option<Enforcement>,
+    /// How much overage a period may cost, in minor units of the currency beside it.
+    spend_cap: Option<SpendCap>,
+    /// In the order in which they burn.
+    grants: Vec<Grant>,
     book: Book,
     earlier: Vec<EarlierPeriod>,
     holds: BTreeMap<ReservationId, Hold>,
@@ -106,7 +123,12 @@ struct Held {
 /// What a hold came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Settled {
+    /// The start of the period that it belonged to.
+    period: Timestamp,
+    period_name: PeriodName,
     state: ReservationState,
+    /// It was committed after it had lapsed.
+    is_late: bool,
     expires_at: Timestamp,
     ended_at: Timestamp,
     items: Vec<Charge>,
@@ -153,6 +175,8 @@ enum Decision {
     New(Fact),
     /// It already happened; the same answer again.
     Again(Reservation),
+    /// Nothing happens, and this is the answer.
+    Answer(Outcome),
     /// There is nothing to do.
     Nothing,
 }
@@ -168,6 +192,9 @@ impl Quota {
             cycle: Cycle::default(),
             period: None,
             name: None,
+            enforcement: None,
+            spend_cap: None,
+            grants: Vec::new(),
             book,
             earlier: Vec::new(),
             holds: BTreeMap::new(),
@@ -223,6 +250,7 @@ impl Quota {
     ) -> Result<Judged, Refusal> {
         match self.decide(command, now)? {
             Decision::Nothing => Ok(Judged::Already(Outcome::Done {})),
+            Decision::Answer(outcome) => Ok(Judged::Already(outcome)),
             Decision::Again(reservation) => Ok(Judged::Already(Outcome::Reservation(reservation))),
             Decision::New(fact) => {
                 self.admit(&fact, now);
@@ -267,12 +295,19 @@ impl Quota {
     pub(in crate::tenant) fn due(&self, now: Timestamp) -> Option<(Timestamp, Fact)> {
         let period = self.period?;
         let next = self.next_period(now);
+        let grant = self.next_grant_expiry().filter(|(at, _)| *at <= now);
         if let Some((at, id)) = self.expiries.first()
             && *at <= now
             && next.is_none_or(|next| *at < next.start)
+            && grant.is_none_or(|(grant_at, _)| *at <= grant_at)
         {
             let hold = self.holds.get(id)?;
             return Some((*at, self.expired(*id, hold)));
+        }
+        if let Some((at, grant)) = grant
+            && next.is_none_or(|next| at <= next.start)
+        {
+            return Some((at, Fact::GrantExpired { end: self.grant_end(grant) }));
         }
         let to = next?;
         let plan = self.scheduled_plan().cloned();
@@ -288,7 +323,8 @@ impl Quota {
     pub fn next_due(&self) -> Option<Timestamp> {
         let expiry = self.expiries.first().map(|(at, _)| *at);
         let end = self.period.map(|period| period.end);
-        expiry.into_iter().chain(end).min()
+        let grant = self.next_grant_expiry().map(|(at, _)| at);
+        expiry.into_iter().chain(end).chain(grant).min()
     }
 
     /// Returns when the next hold lapses.
@@ -312,11 +348,17 @@ impl Quota {
         let facts = match fact {
             Fact::Consumed { items, .. }
             | Fact::Committed { items, .. }
+            | Fact::CommittedLate { items, .. }
+            | Fact::Recorded { items, .. }
+            | Fact::Adjusted { items, .. }
             | Fact::PartCommitted { items, .. } => {
                 items.iter().filter_map(|charge| self.crossing(&charge.meter)).collect()
             }
             Fact::PlanSet { terms, .. } => {
                 terms.meters.iter().filter_map(|terms| self.crossing(&terms.meter)).collect()
+            }
+            Fact::GrantRevoked { end } | Fact::GrantExpired { end } => {
+                self.crossing(&end.meter).into_iter().collect()
             }
             _ => Vec::new(),
         };

@@ -115,7 +115,7 @@ impl Tenants {
         items: Option<Vec<Item>>,
         context: CallContext,
     ) -> Result<Answer<Reservation>, TenantError> {
-        self.ask_hold(tenant, Command::Commit { id, items }, &context).await
+        self.ask_hold(tenant, Command::Commit { id, items, late: false }, &context).await
     }
 
     /// Gives back a hold.

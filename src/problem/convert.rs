@@ -45,7 +45,9 @@ impl From<Refusal> for Problem {
         let invalid = |pointer: &str| Self::invalid(pointer, text.clone());
         let plain = |kind| Self::new(kind).detail(text.clone());
         match refusal {
-            Refusal::QuotaExceeded { .. } => quota_exceeded(&refusal, text),
+            Refusal::QuotaExceeded { .. } => {
+                with_fields(ProblemKind::QuotaExceeded, &refusal, "QuotaExceeded", text)
+            }
             Refusal::PlanRequired { feature, plan } => plain(ProblemKind::PlanRequired)
                 .with("feature", feature)
                 .with("plan", plan.as_str())
@@ -67,7 +69,9 @@ impl From<Refusal> for Problem {
                 plain(ProblemKind::TooManyReservations).with("max", max)
             }
             Refusal::TooManyJobs { max } => plain(ProblemKind::TooManyJobs).with("max", max),
-            Refusal::ReservationNotFound | Refusal::JobNotFound => Self::new(ProblemKind::NotFound),
+            Refusal::ReservationNotFound | Refusal::JobNotFound | Refusal::GrantNotFound => {
+                Self::new(ProblemKind::NotFound)
+            }
             Refusal::ReservationExpired { expired_at } => {
                 plain(ProblemKind::ReservationExpired).with("expired_at", expired_at.to_string())
             }
@@ -81,16 +85,30 @@ impl From<Refusal> for Problem {
                     .with("requested", requested)
             }
             Refusal::JobState { state } => plain(ProblemKind::JobState).with("state", state),
+            Refusal::SpendCapReached { .. } => {
+                with_fields(ProblemKind::SpendCapReached, &refusal, "SpendCapReached", text)
+            }
+            Refusal::NoOverage { plan } => {
+                plain(ProblemKind::NoOverage).with("plan", plan.as_str())
+            }
+            Refusal::InvalidSpendCap { .. } => invalid("/amount_minor"),
+            Refusal::NegativeUsage { meter, used } => {
+                plain(ProblemKind::NegativeUsage).with("meter", meter).with("used", used)
+            }
+            Refusal::InvalidEvents { .. } => plain(ProblemKind::TooManyEvents),
+            Refusal::GrantExists => plain(ProblemKind::GrantExists),
+            Refusal::InvalidExpiry { .. } => invalid("/expires_at"),
+            Refusal::TooManyGrants { max } => plain(ProblemKind::TooManyGrants).with("max", max),
             Refusal::StaleAttempt => Self::internal("a stale attempt reached the edge"),
         }
     }
 }
 
-fn quota_exceeded(refusal: &Refusal, text: String) -> Problem {
-    let mut problem = Problem::new(ProblemKind::QuotaExceeded).detail(text);
-    // The refusal's own fields are the members that the contract names.
+/// A refusal whose own fields are the members that the contract names.
+fn with_fields(kind: ProblemKind, refusal: &Refusal, variant: &str, text: String) -> Problem {
+    let mut problem = Problem::new(kind).detail(text);
     let fields = serde_json::to_value(refusal).ok();
-    let fields = fields.as_ref().and_then(|value| value.get("QuotaExceeded"));
+    let fields = fields.as_ref().and_then(|value| value.get(variant));
     for (name, value) in fields.and_then(Value::as_object).into_iter().flatten() {
         problem = problem.with(name, value.clone());
     }

@@ -71,6 +71,8 @@ kinds! {
     ReservationSettled = CONFLICT "reservation-settled" "The reservation has already ended";
     /// The commit asks for more than is held and available.
     ExceedsReservation = CONFLICT "exceeds-reservation" "More than the reservation holds";
+    /// The tenant has too many grants.
+    TooManyGrants = CONFLICT "too-many-grants" "Too many grants are in force";
     /// The job's state does not allow that.
     JobState = CONFLICT "job-state" "The job is not in a state that allows this";
     /// The tenant has too many unfinished jobs.

@@ -14,6 +14,8 @@ fn consumed(amount: u64, used: u64) -> EntryBody {
             used,
             reserved: 0,
             limit: Some(500),
+            grants: Vec::new(),
+            would_refuse: false,
         }],
         period: crate::tenant::period::Period::month_of(at()).name(),
     })

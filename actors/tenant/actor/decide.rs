@@ -140,6 +140,10 @@ fn label(command: &TenantCommand) -> &'static str {
             Command::Extend { .. } => "extend",
             Command::SetPlan { .. } => "set-plan",
             Command::AdvanceClock { .. } => "advance-clock",
+            Command::Record { .. } => "record",
+            Command::Adjust { .. } => "adjust",
+            Command::SetSpendCap { .. } => "set-spend-cap",
+            Command::Grant { .. } | Command::RevokeGrant { .. } => "grant",
             _ => "other",
         },
         TenantCommand::Job(command) => match command {

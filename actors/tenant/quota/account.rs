@@ -23,6 +23,11 @@ pub(super) struct Account {
     pub(super) reserved: u64,
     /// The highest threshold that was reported in the period.
     pub(super) alerted_percent: u8,
+    /// The plan's limit; none is unlimited.
+    pub(super) plan_limit: Option<u64>,
+    /// What grants add to it.
+    pub(super) granted: u64,
+    /// Both together.
     pub(super) limit: Option<u64>,
     /// Whether the plan in force has the meter; what a former plan had can only be wound up.
     pub(super) is_listed: bool,
@@ -36,15 +41,29 @@ impl Account {
             used: 0,
             reserved: 0,
             alerted_percent: 0,
+            plan_limit: Some(0),
+            granted: 0,
             limit: Some(0),
             is_listed: false,
         }
     }
 
+    /// Puts the plan's limit and what grants add to it in force.
+    pub(super) fn set_limit(&mut self, plan_limit: Option<u64>, granted: u64) {
+        self.plan_limit = plan_limit;
+        self.granted = granted;
+        self.limit = plan_limit.map(|limit| limit.saturating_add(granted).min(MAX_TOTAL));
+    }
+
     /// Returns what can still be taken; an unlimited meter ends where sums no longer fit.
     pub(super) fn available(&self) -> u64 {
-        let room = MAX_TOTAL.saturating_sub(self.used).saturating_sub(self.reserved);
+        let room = self.room();
         remaining(self.limit, self.used, self.reserved).map_or(room, |left| left.min(room))
+    }
+
+    /// Returns what can be added before sums no longer fit.
+    pub(super) fn room(&self) -> u64 {
+        MAX_TOTAL.saturating_sub(self.used).saturating_sub(self.reserved)
     }
 }
 
@@ -73,14 +92,14 @@ impl Book {
                 None => Account::new(meter.meter.clone(), meter.kind),
             };
             account.kind = meter.kind;
-            account.limit = meter.limit;
+            account.set_limit(meter.limit, account.granted);
             account.is_listed = true;
             self.accounts.push(account);
         }
         // A former meter whose account is at rest needs no place any more.
         former.retain(|account| account.used > 0 || account.reserved > 0);
         for mut account in former {
-            account.limit = Some(0);
+            account.set_limit(Some(0), 0);
             account.is_listed = false;
             self.accounts.push(account);
         }

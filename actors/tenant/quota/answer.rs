@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Charge, Fact};
+use super::event::{EventDigest, EventRejection};
+use super::fact::{Charge, Fact, GrantEnd};
+use super::grant::GrantTerms;
 use crate::clock::Timestamp;
-use crate::ids::ReservationId;
+use crate::ids::{GrantId, ReservationId};
 use crate::money::Currency;
 use crate::tenant::period::{Period, PeriodName};
 use crate::tenant::plan::{MeterKind, MeterName, PlanName};
@@ -38,6 +40,12 @@ pub struct ConsumedItem {
     pub remaining: Option<u64>,
     /// The limit; none is unlimited.
     pub limit: Option<u64>,
+    /// `max(0, reserved + used - limit)`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub over: u64,
+    /// It went beyond what was available, in shadow mode.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub would_refuse: bool,
 }
 
 /// How a hold stands.
@@ -67,6 +75,9 @@ pub struct Reservation {
     pub items: Vec<ReservedItem>,
     /// What was left of each meter after the last change; null is unlimited.
     pub remaining: BTreeMap<MeterName, Option<u64>>,
+    /// It was committed after it had lapsed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub late: bool,
 }
 
 /// One meter of a hold.
@@ -79,6 +90,69 @@ pub struct ReservedItem {
     /// Units used, once the hold has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub charged: Option<u64>,
+    /// It went beyond what was available: a late commit, or one in shadow mode.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub would_refuse: bool,
+}
+
+/// What became of a batch of events; a digest that is in neither list was a duplicate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// The events that were counted.
+    pub accepted: Vec<EventDigest>,
+    /// The others, and why.
+    pub rejected: Vec<(EventDigest, EventRejection)>,
+}
+
+/// Where a meter stands after a correction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjusted {
+    /// The meter.
+    pub meter: MeterName,
+    /// Units added.
+    pub delta: i64,
+    /// Units used in the period.
+    pub used: u64,
+    /// What is left; none is unlimited.
+    pub remaining: Option<u64>,
+    /// The limit; none is unlimited.
+    pub limit: Option<u64>,
+    /// The period that was corrected.
+    pub period: PeriodName,
+    /// The entry's number in the tenant's journal.
+    pub seq: u64,
+}
+
+/// How much overage a period may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendCap {
+    /// In minor units; 0 makes every limit hard.
+    pub amount_minor: u64,
+    /// What it is in.
+    pub currency: Currency,
+}
+
+/// A grant as it was just given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// What it was given with.
+    #[serde(flatten)]
+    pub grant: GrantTerms,
+    /// The meter's limit from now on; none is unlimited.
+    pub limit: Option<u64>,
+}
+
+/// A grant that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEnded {
+    /// Which.
+    pub id: GrantId,
+    /// The meter.
+    pub meter: MeterName,
+    /// Units that can no longer be taken.
+    pub lost: u64,
+    /// The meter's limit from now on; none is unlimited.
+    pub limit: Option<u64>,
 }
 
 /// What an admitted command is answered.
@@ -89,6 +163,16 @@ pub enum Outcome {
     Consumed(Consumed),
     /// A hold was opened, extended or ended.
     Reservation(Reservation),
+    /// Events were judged.
+    Recorded(Recorded),
+    /// Usage was corrected.
+    Adjusted(Adjusted),
+    /// The spend cap is this.
+    SpendCap(SpendCap),
+    /// Units were granted.
+    Granted(Granted),
+    /// A grant ended.
+    GrantEnded(GrantEnded),
     /// It is done, and there is nothing more to say.
     Done {},
 }
@@ -117,9 +201,41 @@ impl Outcome {
             Fact::Expired { reservation, items, expires_at, .. } => {
                 Self::Reservation(Reservation::of(*reservation, Expired, *expires_at, items))
             }
+            Fact::CommittedLate { reservation, items, expires_at, .. } => {
+                Self::Reservation(Reservation::late(*reservation, *expires_at, items))
+            }
+            Fact::Recorded { events, rejected, .. } => Self::Recorded(Recorded {
+                accepted: events.iter().map(|event| event.digest).collect(),
+                rejected: rejected.clone(),
+            }),
+            Fact::Adjusted { items, delta, period, .. } => adjusted(items, *delta, period, seq),
+            Fact::SpendCapSet { amount_minor, currency } => {
+                Self::SpendCap(SpendCap { amount_minor: *amount_minor, currency: *currency })
+            }
+            Fact::Granted { grant, limit, .. } => {
+                Self::Granted(Granted { grant: grant.clone(), limit: *limit })
+            }
+            Fact::GrantRevoked { end } | Fact::GrantExpired { end } => Self::GrantEnded(ended(end)),
             _ => Self::Done {},
         }
     }
+}
+
+fn adjusted(items: &[Charge], delta: i64, period: &PeriodName, seq: u64) -> Outcome {
+    let Some(charge) = items.first() else { return Outcome::Done {} };
+    Outcome::Adjusted(Adjusted {
+        meter: charge.meter.clone(),
+        delta,
+        used: charge.used,
+        remaining: charge.remaining(),
+        limit: charge.limit,
+        period: period.clone(),
+        seq,
+    })
+}
+
+fn ended(end: &GrantEnd) -> GrantEnded {
+    GrantEnded { id: end.id, meter: end.meter.clone(), lost: end.lost, limit: end.limit }
 }
 
 fn consumed_item(charge: &Charge) -> ConsumedItem {
@@ -129,6 +245,8 @@ fn consumed_item(charge: &Charge) -> ConsumedItem {
         used: charge.used,
         remaining: charge.remaining(),
         limit: charge.limit,
+        over: charge.over(),
+        would_refuse: charge.would_refuse,
     }
 }
 
@@ -140,15 +258,14 @@ impl Reservation {
         expires_at: Timestamp,
         charges: &[Charge],
     ) -> Self {
-        let item = |charge: &Charge| match state {
-            ReservationState::Held => {
-                ReservedItem { meter: charge.meter.clone(), amount: charge.amount, charged: None }
-            }
-            _ => ReservedItem {
-                meter: charge.meter.clone(),
-                amount: charge.held,
-                charged: Some(charge.amount),
-            },
+        let amounts = |charge: &Charge| match state {
+            ReservationState::Held => (charge.amount, None),
+            _ => (charge.held, Some(charge.amount)),
+        };
+        let item = |charge: &Charge| {
+            let (amount, charged) = amounts(charge);
+            let would_refuse = charge.would_refuse;
+            ReservedItem { meter: charge.meter.clone(), amount, charged, would_refuse }
         };
         Self {
             id,
@@ -156,7 +273,14 @@ impl Reservation {
             expires_at,
             items: charges.iter().map(item).collect(),
             remaining: charges.iter().map(|c| (c.meter.clone(), c.remaining())).collect(),
+            late: false,
         }
+    }
+
+    /// Describes a hold that was committed after it had lapsed.
+    pub(super) fn late(id: ReservationId, expires_at: Timestamp, charges: &[Charge]) -> Self {
+        let committed = Self::of(id, ReservationState::Committed, expires_at, charges);
+        Self { late: true, ..committed }
     }
 }
 
@@ -200,6 +324,11 @@ pub struct MeterUsage {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(units: &u64) -> bool {
     *units == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Usage beyond a limit.

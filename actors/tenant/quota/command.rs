@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::PlanChange;
+use super::event::Event;
+use super::grant::GrantSource;
 use crate::clock::Timestamp;
-use crate::ids::{JobId, ReservationId};
+use crate::ids::{GrantId, JobId, ReservationId};
 use crate::tenant::period::Cycle;
 use crate::tenant::plan::{MeterName, PlanTerms};
 
@@ -18,6 +20,14 @@ pub const MAX_ITEMS: usize = 64;
 pub const MAX_HOLD_S: u64 = 86_400;
 /// How long a hold lives unless it is said otherwise.
 pub const DEFAULT_HOLD_S: u64 = 300;
+/// The most events in one command.
+pub const MAX_EVENTS: usize = 1_000;
+/// How far ahead of the clock an event may be, in seconds: clocks differ.
+pub const MAX_EVENT_AHEAD_S: u64 = 300;
+/// How long after its end a period still takes events, in seconds.
+pub const EVENT_GRACE_S: u64 = 86_400;
+/// The most grants of one tenant that are in force at once.
+pub const MAX_GRANTS: usize = 100;
 /// The most holds of one tenant that are open at once, those of jobs included.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
 
@@ -29,6 +39,22 @@ pub struct Item {
     pub meter: MeterName,
     /// At least 1, except in a commit, where 0 gives everything back.
     pub amount: u64,
+}
+
+/// A keyed digest of a client's text: what a journal's line has in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(pub String);
+
+/// Whether limits refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// What goes beyond a limit is refused.
+    #[default]
+    Enforced,
+    /// What goes beyond a limit is admitted, and recorded as what would have been refused.
+    Shadow,
 }
 
 /// What can be asked of a quota. Several items are taken all or not at all.
@@ -54,6 +80,9 @@ pub enum Command {
         id: ReservationId,
         /// What was used, unless all: a meter that is left out was not used at all.
         items: Option<Vec<Item>>,
+        /// Charges a hold that lapsed all the same: the work was done. What is not available is
+        /// recorded as a fact, and flagged.
+        late: bool,
     },
     /// Gives back a hold.
     Release {
@@ -90,6 +119,54 @@ pub enum Command {
     Free {
         /// What is no longer there.
         items: Vec<Item>,
+    },
+    /// Records usage that already happened, 1 to 1,000 events. It may go beyond a limit.
+    Record {
+        /// What happened; a digest that stands there twice counts once.
+        events: Vec<Event>,
+    },
+    /// Corrects what is used, up or down, never below nothing.
+    Adjust {
+        /// The meter.
+        meter: MeterName,
+        /// Units to add.
+        delta: i64,
+        /// Why.
+        reason: Digest,
+        /// What it refers to.
+        reference: Option<Digest>,
+    },
+    /// Says how much overage a period may cost; nothing, the default, makes every limit hard.
+    SetSpendCap {
+        /// In minor units of the plan's currency.
+        amount_minor: u64,
+    },
+    /// Puts units on top of the plan's limit.
+    Grant {
+        /// The grant's name, made by the caller.
+        id: GrantId,
+        /// The meter.
+        meter: MeterName,
+        /// Units.
+        amount: u64,
+        /// 0 burns first.
+        priority: u8,
+        /// When what is left of it is lost.
+        expires_at: Option<Timestamp>,
+        /// Whether what is left of it outlives the period.
+        rollover: bool,
+        /// Where it comes from.
+        source: GrantSource,
+    },
+    /// Takes back what is left of a grant.
+    RevokeGrant {
+        /// The grant.
+        id: GrantId,
+    },
+    /// Says whether limits refuse.
+    SetEnforcement {
+        /// From now on.
+        mode: Enforcement,
     },
     /// Puts a plan in force.
     SetPlan {

@@ -3,8 +3,8 @@
 use super::account::{Account, EarlierPeriod, MAX_TOTAL};
 use super::fact::{Charge, Fact, remaining};
 use super::{
-    Command, Decision, Held, Item, MAX_AMOUNT, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS, Quota,
-    Refusal,
+    Command, Decision, Enforcement, GrantTerms, Held, Item, MAX_AMOUNT, MAX_HOLD_S, MAX_ITEMS,
+    MAX_OPEN_HOLDS, Quota, Refusal,
 };
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
@@ -21,7 +21,9 @@ impl Quota {
                 Ok(Decision::New(Fact::Consumed { items, period: self.period_name() }))
             }
             Command::Reserve { id, items, ttl_s } => self.decide_reserve(*id, items, *ttl_s, now),
-            Command::Commit { id, items } => self.decide_commit(*id, items.as_deref(), now),
+            Command::Commit { id, items, late } => {
+                self.decide_commit(*id, items.as_deref(), *late, now)
+            }
             Command::Release { id } => self.decide_release(*id, now),
             Command::Extend { id, ttl_s } => self.decide_extend(*id, *ttl_s, now),
             Command::HoldJob { job, items } => Ok(Decision::New(self.job_held(*job, items)?)),
@@ -36,6 +38,26 @@ impl Quota {
                 let items = self.freed(items)?;
                 Ok(Decision::New(Fact::Freed { items, period: self.period_name() }))
             }
+            Command::Record { events } => self.decide_record(events, now),
+            Command::Adjust { meter, delta, reason, reference } => {
+                self.decide_adjust(meter, *delta, reason, reference.as_ref())
+            }
+            Command::SetSpendCap { amount_minor } => self.decide_spend_cap(*amount_minor),
+            Command::Grant { id, meter, amount, priority, expires_at, rollover, source } => self
+                .decide_grant(
+                    GrantTerms {
+                        id: *id,
+                        meter: meter.clone(),
+                        amount: *amount,
+                        priority: *priority,
+                        expires_at: *expires_at,
+                        rollover: *rollover,
+                        source: *source,
+                    },
+                    now,
+                ),
+            Command::RevokeGrant { id } => self.decide_revoke(*id),
+            Command::SetEnforcement { mode } => Ok(self.decide_enforcement(*mode)),
             Command::SetPlan { terms, cycle, when } => {
                 Ok(Decision::New(self.decide_plan(terms, cycle.as_ref(), *when, now)))
             }
@@ -72,7 +94,7 @@ impl Quota {
         Ok(sums)
     }
 
-    fn listed(&self, meter: &MeterName) -> Result<&Account, Refusal> {
+    pub(super) fn listed(&self, meter: &MeterName) -> Result<&Account, Refusal> {
         self.book
             .get(meter)
             .filter(|account| account.is_listed)
@@ -82,12 +104,14 @@ impl Quota {
     fn consume_charges(&self, items: &[Item]) -> Result<Vec<Charge>, Refusal> {
         let charge = |Held { meter, amount }| {
             let account = self.listed(&meter)?;
-            self.check_available(account, amount)?;
+            let would_refuse = self.check_available(account, amount)?;
             Ok(Charge {
                 used: account.used.saturating_add(amount),
                 reserved: account.reserved,
                 limit: account.limit,
                 held: 0,
+                grants: Vec::new(),
+                would_refuse,
                 meter,
                 amount,
             })
@@ -102,12 +126,14 @@ impl Quota {
         }
         let charge = |Held { meter, amount }| {
             let account = self.listed(&meter)?;
-            self.check_available(account, amount)?;
+            let would_refuse = self.check_available(account, amount)?;
             Ok(Charge {
                 used: account.used,
                 reserved: account.reserved.saturating_add(amount),
                 limit: account.limit,
                 held: 0,
+                grants: Vec::new(),
+                would_refuse,
                 meter,
                 amount,
             })
@@ -115,9 +141,13 @@ impl Quota {
         items.into_iter().map(charge).collect()
     }
 
-    fn check_available(&self, account: &Account, requested: u64) -> Result<(), Refusal> {
+    /// Says whether an amount is beyond what is available, if that is admitted all the same.
+    fn check_available(&self, account: &Account, requested: u64) -> Result<bool, Refusal> {
         if requested <= account.available() {
-            return Ok(());
+            return Ok(false);
+        }
+        if self.enforcement() == Enforcement::Shadow && requested <= account.room() {
+            return Ok(true);
         }
         Err(self.exceeded(account, requested))
     }
@@ -195,6 +225,8 @@ impl Quota {
                     used,
                     reserved: account.reserved,
                     limit: account.limit,
+                    grants: Vec::new(),
+                    would_refuse: false,
                 })
             };
         Self::merged(items, 1)?.into_iter().map(charge).collect()
@@ -237,7 +269,9 @@ impl Quota {
             assert!(total <= MAX_TOTAL, "sums fit");
             let is_admission = takes_more || charge.amount > charge.held;
             assert!(
-                !is_admission || charge.limit.is_none_or(|limit| total <= limit),
+                !is_admission
+                    || charge.would_refuse
+                    || charge.limit.is_none_or(|limit| total <= limit),
                 "no admission exceeds a hard limit"
             );
         }

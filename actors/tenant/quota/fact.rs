@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::command::{Digest, Enforcement};
+use super::event::{EventDigest, EventRejection, LateUsage, RecordedEvent};
+use super::grant::{GrantStand, GrantTerms};
 use crate::clock::Timestamp;
-use crate::ids::{JobId, ReservationId};
+use crate::ids::{GrantId, JobId, ReservationId};
+use crate::money::Currency;
 use crate::tenant::period::{Cycle, Period, PeriodName};
 use crate::tenant::plan::{MeterName, PlanName, PlanTerms};
 
@@ -25,8 +29,14 @@ pub struct Charge {
     pub used: u64,
     /// Units in open holds, afterwards.
     pub reserved: u64,
-    /// The limit in force; none is unlimited.
+    /// The limit in force, grants included; none is unlimited.
     pub limit: Option<u64>,
+    /// The grants that it moved, and where they stand afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<GrantStand>,
+    /// It was not available: a fact that did not ask, or an admission in shadow mode.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub would_refuse: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -34,16 +44,31 @@ fn is_zero(units: &u64) -> bool {
     *units == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl Charge {
     /// Returns what could still be taken afterwards; none is unlimited.
     pub fn remaining(&self) -> Option<u64> {
         remaining(self.limit, self.used, self.reserved)
+    }
+
+    /// Returns how far beyond the limit the meter is afterwards.
+    pub fn over(&self) -> u64 {
+        over(self.limit, self.used, self.reserved)
     }
 }
 
 /// `max(0, limit - reserved - used)`; none is unlimited.
 pub(super) fn remaining(limit: Option<u64>, used: u64, reserved: u64) -> Option<u64> {
     limit.map(|limit| limit.saturating_sub(reserved).saturating_sub(used))
+}
+
+/// `max(0, reserved + used - limit)`.
+pub(super) fn over(limit: Option<u64>, used: u64, reserved: u64) -> u64 {
+    limit.map_or(0, |limit| used.saturating_add(reserved).saturating_sub(limit))
 }
 
 /// Where a meter stood when its period was closed.
@@ -55,6 +80,24 @@ pub struct Closed {
     pub used: u64,
     /// Units still in holds that were opened in the period.
     pub reserved: u64,
+}
+
+/// The end of a grant. What was taken of it stays taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEnd {
+    /// The grant.
+    pub id: GrantId,
+    /// The meter.
+    pub meter: MeterName,
+    /// Units that can no longer be taken.
+    pub lost: u64,
+    /// The meter's limit afterwards.
+    pub limit: Option<u64>,
+    /// The meter's grants that took over what was beyond the plan's limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<GrantStand>,
+    /// The open period.
+    pub period: PeriodName,
 }
 
 /// One change of a quota. Facts alone rebuild it.
@@ -157,6 +200,85 @@ pub enum Fact {
         /// The open period.
         period: PeriodName,
     },
+    /// A hold that had lapsed was charged all the same.
+    CommittedLate {
+        /// The hold.
+        reservation: ReservationId,
+        /// `amount` was used; nothing was held any more.
+        items: Vec<Charge>,
+        /// When it lapsed.
+        expires_at: Timestamp,
+        /// The open period, which is charged.
+        period: PeriodName,
+        /// The period that it belonged to, if that has closed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        original_period: Option<PeriodName>,
+    },
+    /// Usage that had already happened was recorded.
+    Recorded {
+        /// `amount` was used, by meter.
+        items: Vec<Charge>,
+        /// The events that were counted.
+        events: Vec<RecordedEvent>,
+        /// What of it was used in a period that has closed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        late: Vec<LateUsage>,
+        /// The events that were not counted, and why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        rejected: Vec<(EventDigest, EventRejection)>,
+        /// The open period.
+        period: PeriodName,
+    },
+    /// Usage was corrected.
+    Adjusted {
+        /// One meter; `amount` is how far it moved.
+        items: Vec<Charge>,
+        /// `amount` with its sign.
+        delta: i64,
+        /// Why, as a digest.
+        reason: Digest,
+        /// What it refers to, as a digest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<Digest>,
+        /// The open period.
+        period: PeriodName,
+    },
+    /// Another amount of overage may be spent.
+    SpendCapSet {
+        /// In minor units; 0 makes every limit hard.
+        amount_minor: u64,
+        /// What it is in.
+        currency: Currency,
+    },
+    /// Units were put on top of a limit.
+    Granted {
+        /// The grant.
+        grant: GrantTerms,
+        /// The meter's limit afterwards.
+        limit: Option<u64>,
+        /// The meter's grants that took over what was beyond the limit.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grants: Vec<GrantStand>,
+        /// The open period.
+        period: PeriodName,
+    },
+    /// What was left of a grant was taken back.
+    GrantRevoked {
+        /// Which, and how.
+        #[serde(flatten)]
+        end: GrantEnd,
+    },
+    /// What was left of a grant was lost.
+    GrantExpired {
+        /// Which, and how.
+        #[serde(flatten)]
+        end: GrantEnd,
+    },
+    /// Limits refuse from now on, or only say that they would.
+    EnforcementSet {
+        /// Which of the two.
+        mode: Enforcement,
+    },
     /// A plan came into force.
     PlanSet {
         /// Its terms, copied.
@@ -232,6 +354,14 @@ impl Fact {
             Self::PartCommitted { .. } => "part_committed",
             Self::JobClosed { .. } => "job_closed",
             Self::Freed { .. } => "freed",
+            Self::CommittedLate { .. } => "committed_late",
+            Self::Recorded { .. } => "recorded",
+            Self::Adjusted { .. } => "adjusted",
+            Self::SpendCapSet { .. } => "spend_cap_set",
+            Self::Granted { .. } => "granted",
+            Self::GrantRevoked { .. } => "grant_revoked",
+            Self::GrantExpired { .. } => "grant_expired",
+            Self::EnforcementSet { .. } => "enforcement_set",
             Self::PlanSet { .. } => "plan_set",
             Self::PlanScheduled { .. } => "plan_scheduled",
             Self::PeriodRolled { .. } => "period_rolled",

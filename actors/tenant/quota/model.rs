@@ -119,7 +119,7 @@ impl Model {
             Command::Reserve { id, items, ttl_s } => {
                 self.hold(Owner::Reservation(*id), items, Some(now.plus_s(*ttl_s)))
             }
-            Command::Commit { id, items } => self.commit(*id, items.as_deref()),
+            Command::Commit { id, items, .. } => self.commit(*id, items.as_deref()),
             Command::Release { id } => self.release(*id),
             Command::Extend { id, ttl_s } => self.extend(*id, *ttl_s),
             Command::HoldJob { job, items } => self.hold(Owner::Job(*job), items, None),
@@ -140,6 +140,7 @@ impl Model {
                 Refused("not-in-test-mode")
             }
             Command::Tick => Again,
+            _ => Refused("not modelled"),
         }
     }
 

@@ -39,7 +39,7 @@ fn command() -> impl Strategy<Value = Command> {
         8 => (id(), items(40), ttl())
             .prop_map(|(id, items, ttl_s)| Command::Reserve { id, items, ttl_s }),
         6 => (id(), prop::option::of(items(50)))
-            .prop_map(|(id, items)| Command::Commit { id, items }),
+            .prop_map(|(id, items)| Command::Commit { id, items, late: false }),
         4 => id().prop_map(|id| Command::Release { id }),
         3 => (id(), ttl()).prop_map(|(id, ttl_s)| Command::Extend { id, ttl_s }),
         3 => (job(), items(30)).prop_map(|(job, items)| Command::HoldJob { job, items }),
@@ -253,7 +253,7 @@ proptest! {
         run(&mut quota, &script, |_, _, at| now = at);
         let id = rsv(1_000);
         let reserved = quota.apply(&Command::Reserve { id, items: held, ttl_s: 60 }, now).verdict;
-        let commit = Command::Commit { id, items: used };
+        let commit = Command::Commit { id, items: used, late: false };
 
         let first = quota.apply(&commit, now).verdict;
         let after = quota.clone();
@@ -328,7 +328,8 @@ proptest! {
         prop_assert_eq!(report.meters[0].remaining, Some(100));
         prop_assert_eq!(report.meters[0].reserved_earlier, held.iter().sum::<u64>());
         for (number, amount) in (0u128..).zip(&held) {
-            let commit = Command::Commit { id: rsv(number), items: Some(item(*amount)) };
+            let items = Some(item(*amount));
+            let commit = Command::Commit { id: rsv(number), items, late: false };
             prop_assert!(matches!(quota.apply(&commit, after).verdict, Verdict::Admitted(_)));
         }
         quota.check();

@@ -3,6 +3,7 @@
 use super::account::Account;
 use super::{
     Charge, Closed, Fact, Held, Hold, JobHold, MAX_SETTLED, Quota, ReservationState, Settled,
+    SpendCap,
 };
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
@@ -34,12 +35,6 @@ impl Quota {
 
     fn record(&mut self, fact: &Fact, at: Timestamp) -> Recorded {
         match fact {
-            Fact::Consumed { items, .. } => items.iter().try_for_each(|charge| {
-                self.move_open(charge, |account| {
-                    account.used = add(account.used, charge.amount)?;
-                    Ok(())
-                })
-            }),
             Fact::Reserved { reservation, items, expires_at, .. } => {
                 self.record_reserved(*reservation, items, *expires_at, at)
             }
@@ -63,6 +58,27 @@ impl Quota {
             Fact::PartCommitted { job, items, .. } => self.record_part_committed(*job, items),
             Fact::JobClosed { job, items, .. } => self.record_job_closed(*job, items),
             Fact::Freed { items, .. } => self.record_freed(items),
+            Fact::CommittedLate { reservation, items, .. } => {
+                self.record_late(*reservation, items, at)
+            }
+            Fact::Adjusted { items, delta, .. } if *delta < 0 => self.record_freed(items),
+            Fact::Consumed { items, .. }
+            | Fact::Recorded { items, .. }
+            | Fact::Adjusted { items, .. } => self.record_used(items),
+            Fact::SpendCapSet { amount_minor, currency } => {
+                let cap = SpendCap { amount_minor: *amount_minor, currency: *currency };
+                self.spend_cap = Some(cap);
+                Ok(())
+            }
+            Fact::Granted { grant, .. } => {
+                self.record_granted(grant);
+                Ok(())
+            }
+            Fact::GrantRevoked { end } | Fact::GrantExpired { end } => self.record_grant_end(end),
+            Fact::EnforcementSet { mode } => {
+                self.enforcement = Some(*mode);
+                Ok(())
+            }
             Fact::PlanSet { terms, cycle, period } => {
                 self.record_plan(terms, cycle.as_ref(), *period);
                 Ok(())
@@ -84,6 +100,28 @@ impl Quota {
                 Ok(())
             }
         }
+    }
+
+    fn record_used(&mut self, items: &[Charge]) -> Recorded {
+        items.iter().try_for_each(|charge| {
+            self.move_open(charge, |account| {
+                account.used = add(account.used, charge.amount)?;
+                Ok(())
+            })
+        })
+    }
+
+    /// A hold that had lapsed ends another time, and is remembered as if it had just done so.
+    fn record_late(&mut self, id: ReservationId, items: &[Charge], at: Timestamp) -> Recorded {
+        self.record_used(items)?;
+        let settled = self.settled.get_mut(&id).ok_or("there is no such hold")?;
+        settled.state = ReservationState::Committed;
+        settled.is_late = true;
+        settled.items = items.to_vec();
+        settled.ended_at = at;
+        self.settled_order.retain(|known| *known != id);
+        self.settled_order.push_back(id);
+        Ok(())
     }
 
     /// Changes an account of the open period and compares it with what the fact says.
@@ -163,9 +201,17 @@ impl Quota {
         let hold = self.holds.remove(&id).ok_or("there is no such hold")?;
         self.expiries.remove(&(hold.expires_at, id));
         empties(&hold.items, items)?;
+        let period_name = self.name_of(hold.period);
         self.end_hold(hold.period, items)?;
-        let settled =
-            Settled { state, expires_at: hold.expires_at, ended_at: at, items: items.to_vec() };
+        let settled = Settled {
+            period: hold.period,
+            period_name,
+            state,
+            is_late: false,
+            expires_at: hold.expires_at,
+            ended_at: at,
+            items: items.to_vec(),
+        };
         self.settled.insert(id, settled);
         self.settled_order.push_back(id);
         if self.settled_order.len() > MAX_SETTLED
@@ -240,6 +286,7 @@ impl Quota {
         let earlier = self.book.roll(from, self.period_name(), closed)?;
         self.earlier.extend(earlier);
         self.adopt_scheduled();
+        self.end_grants();
         self.open(to);
         self.forget_settled(from.start);
         Ok(())

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::answer::Reservation;
 use crate::clock::Timestamp;
+use crate::money::Currency;
 use crate::tenant::plan::PlanName;
 
 /// Why a command changed nothing. Each has its own `code` and its fields for the problem document.
@@ -28,6 +29,74 @@ pub enum Refusal {
         resets_at: Option<Timestamp>,
         /// The plan in force.
         plan: PlanName,
+    },
+    /// The limit is used up, and the overage would cost more than the tenant allows.
+    #[error("{requested} more of {meter} would cost more than the spend cap")]
+    SpendCapReached {
+        /// The meter.
+        meter: String,
+        /// The limit in force.
+        limit: u64,
+        /// Units used.
+        used: u64,
+        /// Units in open holds.
+        reserved: u64,
+        /// What was asked for.
+        requested: u64,
+        /// How much overage the period may cost.
+        cap_minor: u64,
+        /// What it costs so far, open holds included, rounded up.
+        spent_minor: u64,
+        /// What both are in.
+        currency: Currency,
+        /// When a counter begins again; none for a level.
+        resets_at: Option<Timestamp>,
+        /// The plan in force.
+        plan: PlanName,
+    },
+    /// A spend cap makes no sense on a plan whose limits are all hard.
+    #[error("the plan {plan} has no overage")]
+    NoOverage {
+        /// The plan in force.
+        plan: PlanName,
+    },
+    /// The spend cap is out of range.
+    #[error("a spend cap must be 0 to {max_minor}")]
+    InvalidSpendCap {
+        /// The most that is accepted.
+        max_minor: u64,
+    },
+    /// A correction would make usage less than nothing.
+    #[error("{used} of {meter} are used, which cannot be corrected below 0")]
+    NegativeUsage {
+        /// The meter.
+        meter: String,
+        /// Units used.
+        used: u64,
+    },
+    /// There are no events, or too many.
+    #[error("there must be 1 to {max} events")]
+    InvalidEvents {
+        /// The most that is accepted.
+        max: usize,
+    },
+    /// The grant's name is taken.
+    #[error("there is such a grant already")]
+    GrantExists,
+    /// There is no such grant in force.
+    #[error("there is no such grant")]
+    GrantNotFound,
+    /// The grant would be over before it begins.
+    #[error("a grant must expire later than {now}")]
+    InvalidExpiry {
+        /// The present.
+        now: Timestamp,
+    },
+    /// The tenant has too many grants.
+    #[error("at most {max} grants may be in force at once")]
+    TooManyGrants {
+        /// How many may be in force.
+        max: usize,
     },
     /// The plan does not include the feature.
     #[error("the plan {plan} does not include {feature}")]
@@ -149,6 +218,15 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::QuotaExceeded { .. } => "quota-exceeded",
+            Self::SpendCapReached { .. } => "spend-cap-reached",
+            Self::NoOverage { .. } => "no-overage",
+            Self::InvalidSpendCap { .. } => "invalid-spend-cap",
+            Self::NegativeUsage { .. } => "negative-usage",
+            Self::InvalidEvents { .. } => "invalid-events",
+            Self::GrantExists => "grant-exists",
+            Self::GrantNotFound => "grant-not-found",
+            Self::InvalidExpiry { .. } => "invalid-expiry",
+            Self::TooManyGrants { .. } => "too-many-grants",
             Self::PlanRequired { .. } => "plan-required",
             Self::UnknownMeter { .. } => "unknown-meter",
             Self::InvalidAmount { .. } => "invalid-amount",

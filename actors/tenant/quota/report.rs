@@ -107,16 +107,19 @@ impl Quota {
                     meter: held.meter.clone(),
                     amount: held.amount,
                     charged: None,
+                    would_refuse: false,
                 })
                 .collect(),
             remaining: accounts.map(|a| (a.meter.clone(), shown(a))).collect(),
+            late: false,
         })
     }
 }
 
 impl Settled {
     pub(super) fn view(&self, id: ReservationId) -> Reservation {
-        Reservation::of(id, self.state, self.expires_at, &self.items)
+        let view = Reservation::of(id, self.state, self.expires_at, &self.items);
+        Reservation { late: self.is_late, ..view }
     }
 }
 

@@ -3,7 +3,8 @@
 use super::decide::Decided;
 use super::fact::{Charge, Fact};
 use super::{
-    Decision, Held, Hold, Item, MAX_HOLD_S, Quota, Refusal, Reservation, ReservationState,
+    Decision, Enforcement, Held, Hold, Item, MAX_HOLD_S, Quota, Refusal, Reservation,
+    ReservationState,
 };
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
@@ -28,6 +29,7 @@ impl Quota {
         &self,
         id: ReservationId,
         items: Option<&[Item]>,
+        late: bool,
         now: Timestamp,
     ) -> Decided {
         let used = items.map(|items| Self::merged(items, 0)).transpose()?;
@@ -39,6 +41,9 @@ impl Quota {
                 } else {
                     Err(Refusal::ReservationSettled { settled })
                 };
+            }
+            Err(Refusal::ReservationExpired { .. }) if late => {
+                return self.committed_late(id, used);
             }
             Err(refusal) => return Err(refusal),
         };
@@ -79,7 +84,10 @@ impl Quota {
         let account = self
             .account(period, meter)
             .ok_or_else(|| Refusal::UnknownMeter { meter: meter.to_string() })?;
-        if amount.saturating_sub(held) > account.available() {
+        let excess = amount.saturating_sub(held);
+        let would_refuse = excess > account.available();
+        let is_admitted = self.enforcement() == Enforcement::Shadow && excess <= account.room();
+        if would_refuse && !is_admitted {
             return Err(Refusal::ExceedsReservation {
                 meter: meter.to_string(),
                 held,
@@ -94,7 +102,32 @@ impl Quota {
             used: account.used.saturating_add(amount),
             reserved: account.reserved.saturating_sub(held),
             limit: account.limit,
+            grants: Vec::new(),
+            would_refuse,
         })
+    }
+
+    /// Decides to charge a hold that lapsed: as it was held unless items say otherwise, and in the
+    /// open period.
+    fn committed_late(&self, id: ReservationId, used: Option<Vec<Held>>) -> Decided {
+        let settled = self.settled.get(&id).ok_or(Refusal::ReservationNotFound)?;
+        let held = || {
+            let held = |charge: &Charge| Held { meter: charge.meter.clone(), amount: charge.held };
+            settled.items.iter().map(held).collect()
+        };
+        let used = used.unwrap_or_else(held);
+        let used = used.iter().filter(|used| used.amount > 0);
+        let items = used
+            .map(|used| self.fact_charge(&used.meter, used.amount))
+            .collect::<Result<_, _>>()?;
+        let is_open = self.is_open(settled.period);
+        Ok(Decision::New(Fact::CommittedLate {
+            reservation: id,
+            items,
+            expires_at: settled.expires_at,
+            period: self.period_name(),
+            original_period: (!is_open).then(|| settled.period_name.clone()),
+        }))
     }
 
     pub(super) fn decide_release(&self, id: ReservationId, now: Timestamp) -> Decided {
@@ -136,6 +169,8 @@ impl Quota {
                 used: account.used,
                 reserved: account.reserved.saturating_sub(held.amount),
                 limit: account.limit,
+                grants: Vec::new(),
+                would_refuse: false,
             })
         };
         items.iter().filter_map(charge).collect()
@@ -157,6 +192,8 @@ impl Quota {
                 used: account.used,
                 reserved: account.reserved,
                 limit: account.limit,
+                grants: Vec::new(),
+                would_refuse: false,
             })
         };
         Ok(Decision::New(Fact::Extended {
@@ -180,8 +217,10 @@ impl Quota {
             let account = self
                 .account(hold.period, &meter)
                 .ok_or_else(|| Refusal::UnknownMeter { meter: meter.to_string() })?;
-            if amount.saturating_sub(held) > account.available() {
-                return Err(self.exceeded(account, amount.saturating_sub(held)));
+            let excess = amount.saturating_sub(held);
+            let is_shadow = self.enforcement() == Enforcement::Shadow && excess <= account.room();
+            if excess > account.available() && !is_shadow {
+                return Err(self.exceeded(account, excess));
             }
             self.settling(hold.period, &meter, held, amount)
         };

@@ -83,7 +83,8 @@ impl World {
     }
 
     fn commit(&mut self, id: u128, items: Option<&[Item]>) -> Result<Outcome, Refusal> {
-        self.apply(Command::Commit { id: rsv(id), items: items.map(<[Item]>::to_vec) })
+        let items = items.map(<[Item]>::to_vec);
+        self.apply(Command::Commit { id: rsv(id), items, late: false })
     }
 
     fn usage(&self, name: &str) -> (u64, u64, Option<u64>) {
@@ -269,9 +270,8 @@ fn a_hold_across_the_boundary_counts_in_its_own_period() {
     // An excess is taken from what the old period still has: 100 - 30 - 60 = 10.
     let more = [item("images", 71), item("storage_bytes", 10)];
     assert_eq!(code(world.commit(1, Some(&more))), "exceeds-reservation");
-    let applied = world
-        .quota
-        .apply(&Command::Commit { id: rsv(1), items: Some(vec![item("images", 70)]) }, world.now);
+    let items = Some(vec![item("images", 70)]);
+    let applied = world.quota.apply(&Command::Commit { id: rsv(1), items, late: false }, world.now);
     let Some((_, Fact::Committed { items, period, .. })) = applied.facts.first() else {
         panic!("{applied:?}")
     };
@@ -441,6 +441,8 @@ fn an_entry_that_does_not_fit_is_inconsistent_and_no_panic() {
         used,
         reserved: 0,
         limit: Some(100),
+        grants: Vec::new(),
+        would_refuse: false,
     };
     let period = Period::month_of(world.now).name();
     let consumed =

@@ -132,7 +132,7 @@ fn a_commit_of_nothing_of_an_unknown_meter_is_refused() {
     apply(&mut live, &reserve, now);
 
     let items = Some(vec![item("images", 1), item("unheard_of", 0)]);
-    let commit = usage(Command::Commit { id: rsv(1), items });
+    let commit = usage(Command::Commit { id: rsv(1), items, late: false });
 
     assert_eq!(code(&apply(&mut live, &commit, now)), "unknown-meter");
 }
@@ -214,7 +214,7 @@ fn any_usage() -> impl Strategy<Value = Command> {
         9 => (id(), items(3), 1..90_000u64)
             .prop_map(|(id, items, ttl_s)| Command::Reserve { id, items, ttl_s: ttl_s.min(86_400) }),
         4 => (id(), prop::option::of(items(40)))
-            .prop_map(|(id, items)| Command::Commit { id, items }),
+            .prop_map(|(id, items)| Command::Commit { id, items, late: false }),
         2 => id().prop_map(|id| Command::Release { id }),
         2 => (id(), 1..86_400u64).prop_map(|(id, ttl_s)| Command::Extend { id, ttl_s }),
         2 => items(100).prop_map(|items| Command::Free { items }),

@@ -157,7 +157,11 @@ fn command() -> impl Strategy<Value = TenantCommand> {
             items,
             ttl_s
         }),
-        (id(), prop::option::of(items())).prop_map(|(id, items)| Command::Commit { id, items }),
+        (id(), prop::option::of(items())).prop_map(|(id, items)| Command::Commit {
+            id,
+            items,
+            late: false
+        }),
         id().prop_map(|id| Command::Release { id }),
         (id(), 1..2_000u64).prop_map(|(id, ttl_s)| Command::Extend { id, ttl_s }),
     ];
