@@ -21,6 +21,7 @@ pub(crate) mod chunks;
 pub(crate) mod heads;
 pub mod intents;
 pub(crate) mod journal;
+pub(crate) mod kept;
 pub(crate) mod listings;
 pub(crate) mod magic_links;
 pub(crate) mod mail_outbox;

@@ -19,6 +19,7 @@ mod read;
 mod recover;
 mod room;
 pub(crate) mod row;
+mod source;
 mod start;
 mod tail;
 #[cfg(test)]

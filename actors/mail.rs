@@ -19,6 +19,7 @@ use tenantry_supervision::spawn::{Tasks, spawn};
 use tokio::sync::Notify;
 
 pub(crate) use self::message::UsageFacts;
+pub(crate) use self::relay::KEEP as KEEP_SETTLED_FOR;
 use self::relay::Relay;
 pub(crate) use self::secret::LoginSecret;
 #[cfg(test)]

@@ -13,9 +13,6 @@ const JOBS_IN_STATE: &str = "SELECT job_id, state, created_at, updated_at FROM j
      WHERE tenant_id = $1 AND job_id < $2 AND state = $4 ORDER BY job_id DESC LIMIT $3";
 const USAGE: &str = "SELECT meter, day_at, amount FROM usage_days \
      WHERE tenant_id = $1 AND meter = $2 AND day_at >= $3 AND day_at < $4 ORDER BY day_at";
-const USAGE_PAGE: &str = "SELECT tenant_id, meter, day_at, amount FROM usage_days \
-     WHERE (tenant_id, meter, day_at) > ($1, $2, $3) \
-     ORDER BY tenant_id, meter, day_at LIMIT $4";
 const DUE: &str = "SELECT due_at, tenant_id FROM wakeups \
      WHERE due_at <= $1 AND (due_at, tenant_id) > ($2, $3) AND NOT EXISTS ( \
          SELECT 1 FROM wakeups still \
@@ -45,9 +42,6 @@ pub struct UsedOnDay {
     /// In the meter's base unit.
     pub amount: i64,
 }
-
-/// One row of `usage_days`, for comparing it with the journal.
-pub(crate) type UsageRow = (String, String, i64, i64);
 
 /// Lists a tenant's jobs, newest first, after the one that a page ended with.
 pub(crate) async fn jobs(
@@ -100,19 +94,6 @@ pub(crate) async fn usage(
         .collect()
 }
 
-/// Reads the usage of all tenants, page by page.
-pub(crate) async fn usage_page(
-    session: &mut impl Session,
-    after: (&str, &str, i64),
-    limit: i64,
-) -> Result<Vec<UsageRow>, StoreError> {
-    let query = sqlx::query(USAGE_PAGE).bind(after.0).bind(after.1).bind(after.2).bind(limit);
-    let rows = query.fetch_all(session.connection()).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?)))
-        .collect()
-}
-
 /// A place in the list of what is due: when, and for whom. A tenant may stand there often.
 pub(crate) type Due = (Timestamp, TenantId);
 
@@ -142,5 +123,5 @@ pub(crate) async fn due(
 
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    vec![JOBS, JOBS_IN_STATE, USAGE, USAGE_PAGE, DUE]
+    vec![JOBS, JOBS_IN_STATE, USAGE, DUE]
 }

@@ -114,6 +114,7 @@ async fn every_statement_can_be_prepared() {
         chunks::statements(),
         heads::statements(),
         intents::statements(),
+        kept::statements(),
         listings::statements(),
         magic_links::statements(),
         mail_outbox::statements(),

@@ -4,7 +4,8 @@ use std::io;
 
 use serde::Deserialize;
 
-use crate::database::{Database, StoreError, journal};
+use super::source::LogReader;
+use crate::database::{Database, StoreError};
 use crate::ids::TenantId;
 
 /// Rows that are read at once: each is up to a mebibyte.
@@ -43,12 +44,12 @@ pub async fn export(
     if !is_month(month) {
         return Err(ExportError::Month(month.to_owned()));
     }
-    let mut log = database.journal_reader().await?;
+    let mut log = LogReader::open(database).await?;
     let mut count = 0;
     for shard in 0..database.backend().shard_count() {
         let mut seq = 0;
         loop {
-            let page = journal::after(&mut log, shard, seq, PAGE_ROWS).await?;
+            let page = log.after(shard, seq, PAGE_ROWS).await?;
             let Some(last) = page.last() else { break };
             seq = last.seq;
             for line in page.iter().flat_map(|row| row.body.lines()) {

@@ -10,7 +10,7 @@ use crate::database::chunks::{self, StoredSnapshot};
 use crate::ids::TenantId;
 
 /// How long a used key is kept: the longest month, and the day after it.
-const KEEP_KEYS_FOR: Duration = Duration::from_hours(24 * 32);
+pub(super) const KEEP_KEYS_FOR: Duration = Duration::from_hours(24 * 32);
 
 /// A tenant's committed state as its actor wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The journal on real files: what is acknowledged is there after whatever happens.
 
+mod comparing;
 mod projecting;
 mod recovering;
 mod refusing;
@@ -75,9 +76,13 @@ impl Server {
     }
 
     async fn verify(&self) -> VerifyReport {
-        verify(&self.database, &[self.keys.signing_key("journal", 1).unwrap().public()])
-            .await
-            .unwrap()
+        self.verify_within(verify::Limits::default()).await
+    }
+
+    async fn verify_within(&self, limits: verify::Limits) -> VerifyReport {
+        let keys = [self.keys.signing_key("journal", 1).unwrap().public()];
+        let now = Timestamp::from_micros(1_000_000);
+        verify::verify_within(&self.database, &keys, now, limits).await.unwrap()
     }
 
     /// Hands a line over; the receiver gets its outcome.

@@ -37,7 +37,7 @@ const LEASE: Duration = Duration::from_secs(SEND_TIMEOUT.as_secs() + 15);
 /// How many owners get a mail about their tenant.
 const OWNERS: i64 = 10;
 /// How long settled rows are kept.
-const KEEP: Duration = Duration::from_hours(7 * 24);
+pub(crate) const KEEP: Duration = Duration::from_hours(7 * 24);
 /// After how many looks settled rows are removed: about every ten minutes.
 const PURGE_AFTER: u32 = 1_200;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use tenantry_actors::clock::{SharedClock, SystemClock};
+use tenantry_actors::clock::{Clock as _, SharedClock, SystemClock};
 use tenantry_actors::database::{Database, FatalHook};
 use tenantry_actors::identity::{Identity, IdentityDeps};
 use tenantry_actors::ids::TenantId;
@@ -74,7 +74,8 @@ pub(super) async fn verify_ledger(config: &Config) -> anyhow::Result<ExitCode> {
     let database = inspect(config).await?;
     let keys = KeyRing::open(&config.general.data_dir).context("open the keys")?;
     let key = heads_key(&keys).context("open the key of the journal's heads")?;
-    let report = verify(&database, &[key.public()]).await.context("read the journal")?;
+    let now = SystemClock.now();
+    let report = verify(&database, &[key.public()], now).await.context("read the journal")?;
     println!("{}", serde_json::to_string(&report)?);
     match report.fault {
         None => Ok(ExitCode::SUCCESS),

@@ -62,6 +62,50 @@ async fn a_flipped_byte_outside_of_the_lines_names_the_row() {
     }
 }
 
+/// Every seventh byte of every row, one after another.
+#[tokio::test]
+async fn whichever_byte_is_flipped_its_entry_is_named() {
+    let folder = TempDir::new().unwrap();
+    let mut scribe = Scribe::default();
+    let server = Server::start(&folder).await;
+    server.fill(&mut scribe, 1, 3).await;
+    let mut log = server.database.journal_reader().await.unwrap();
+    let rows = crate::database::journal::after(&mut log, 0, 1, 10).await.unwrap();
+    drop(log);
+    for (entry, row) in (1..).zip(rows) {
+        for place in (0..row.body.len() - 1).step_by(7) {
+            let mut body = row.body.as_bytes().to_vec();
+            // Another character that SQL need not quote and JSON may or may not take.
+            body[place] = if body[place] == b'x' { b'y' } else { b'x' };
+            let seq = row.seq;
+            let set = |body: &str| format!("UPDATE journal SET body = '{body}' WHERE seq = {seq}");
+            server.database.tamper_journal(&set(str::from_utf8(&body).unwrap())).await;
+            let fault = server.verify().await.fault.expect("the change is found");
+            assert_eq!((fault.shard, fault.row), (Some(0), Some(seq)), "{place}: {fault}");
+            let is_id = fault.entry.is_none_or(|(_, number)| number == entry || number == 0);
+            assert!(is_id, "{place}: {fault}");
+            server.database.tamper_journal(&set(&row.body)).await;
+        }
+    }
+    assert_eq!(server.verify().await.fault, None);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_no_text_is_named() {
+    let sql = "UPDATE journal SET body = CAST(x'ff00fe' AS TEXT) WHERE seq = 3";
+    let fault = found(&[sql], &[]).await;
+
+    assert!(fault.starts_with("shard 0, row 3: "), "{fault}");
+}
+
+#[tokio::test]
+async fn a_head_of_an_unknown_key_is_named() {
+    let fault = found(&[], &["UPDATE journal_heads SET key_id = 'other'"]).await;
+
+    assert!(fault.ends_with("signed with a key that is not known"), "{fault}");
+}
+
 #[tokio::test]
 async fn a_removed_row_is_missed() {
     let fault = found(&["DELETE FROM journal WHERE seq = 3"], &[]).await;

@@ -1,131 +1,311 @@
-//! Compares the tables that follow the log with what the log says.
+//! Compares the tables that follow the log with what the log says, one tenant after another.
+//!
+//! A tenant's lines in `chunks` are followed to the end of its chain: equal ends of whole chains
+//! are equal chains. What its other rows should say is told from these lines.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::VecDeque;
 
-use super::{Fault, Ledger, Wrong};
-use crate::database::{Session, StoreError, chunks, listings};
+use super::expected::Expected;
+use super::{Chain, Fault, Limits, Tenants, Wrong};
+use crate::clock::Timestamp;
+use crate::database::chunks::{self, StoredChunk};
+use crate::database::kept::{self, Kept, Place, Table};
+use crate::database::{Frozen, StoreError};
 use crate::ids::TenantId;
-use crate::journal::Line;
-use crate::journal::changes::Changes;
 use crate::journal::entry::Head;
 
 /// Rows of a table that are read at once.
 const PAGE_ROWS: i64 = 256;
-
-/// Adds what a line means for the usage by day.
-pub(super) fn count(usage: &mut BTreeMap<(String, String, i64), i64>, line: &Line) {
-    let mut changes = Changes::new(line.tenant);
-    // A line without a meaning is in `projection_failures`; here it counts as nothing.
-    let _ = changes.add(line);
-    for ((meter, day_at), amount) in changes.usage {
-        *usage.entry((line.tenant.to_string(), meter, day_at)).or_default() += amount;
-    }
-}
+/// Runs of lines that are read at once: each is up to four mebibytes.
+const PAGE_CHUNKS: i64 = 8;
 
 /// Finds the first difference between the projections and the log.
 pub(super) async fn compare(
-    view: &mut impl Session,
-    ledger: &Ledger,
+    view: &mut Frozen<'_>,
+    tenants: &Tenants,
+    now: Timestamp,
+    limits: Limits,
 ) -> Result<Option<Fault>, StoreError> {
-    if let Some(fault) = compare_chunks(view, ledger).await? {
-        return Ok(Some(fault));
+    let start = tenants.start().map(TenantId::to_string);
+    let end = tenants.next_start().map(TenantId::to_string);
+    let mut comparison = Comparison {
+        view,
+        runs: Runs::starting_at(start.as_deref()),
+        tables: Table::ALL.map(|table| Cursor::starting_at(table, start.as_deref())),
+        now,
+        limits,
+    };
+    for (tenant, chain) in tenants.iter() {
+        if let Some(fault) = comparison.strays(Some(&tenant.to_string())).await? {
+            return Ok(Some(fault));
+        }
+        if let Some(fault) = comparison.tenant(*tenant, chain).await? {
+            return Ok(Some(fault));
+        }
     }
-    compare_usage(view, ledger).await
+    comparison.strays(end.as_deref()).await
 }
 
-async fn compare_chunks(
-    view: &mut impl Session,
-    ledger: &Ledger,
-) -> Result<Option<Fault>, StoreError> {
-    let mut seen = HashSet::new();
-    let mut place = (String::new(), 0);
-    let mut current: Option<(TenantId, Head)> = None;
-    loop {
-        let page = chunks::page(view, (&place.0, place.1), PAGE_ROWS).await?;
-        let Some(last) = page.last() else { break };
-        place = (last.tenant.clone(), last.first_seq);
-        for chunk in page {
-            let Ok(tenant) = chunk.tenant.parse::<TenantId>() else {
-                return Ok(Some(differs("chunks", format!("`{}` is no tenant", chunk.tenant))));
-            };
-            if let Some((before, head)) = current
-                && before != tenant
-                && let Some(fault) = ends_elsewhere(before, head, ledger)
-            {
+/// All tables side by side, each read once.
+struct Comparison<'v, 'c> {
+    view: &'v mut Frozen<'c>,
+    runs: Runs,
+    tables: [Cursor; Table::ALL.len()],
+    now: Timestamp,
+    limits: Limits,
+}
+
+impl Comparison<'_, '_> {
+    /// Finds a row of a tenant before `end` that the log has no entry of.
+    async fn strays(&mut self, end: Option<&str>) -> Result<Option<Fault>, StoreError> {
+        let is_stray = |tenant: &str| end.is_none_or(|end| tenant < end);
+        let chunk = self.runs.peek(self.view).await?.map(|chunk| chunk.tenant.clone());
+        let mut found = chunk.map(|tenant| ("chunks", tenant));
+        for cursor in &mut self.tables {
+            if found.as_ref().is_some_and(|(_, tenant)| is_stray(tenant)) {
+                break;
+            }
+            let name = cursor.table.name();
+            found = cursor.peek(self.view).await?.map(|row| (name, row.tenant.clone()));
+        }
+        let found = found.filter(|(_, tenant)| is_stray(tenant));
+        Ok(found.map(|(table, tenant)| {
+            differs(table, format!("the log has no projected entry of `{tenant}`"))
+        }))
+    }
+
+    async fn tenant(
+        &mut self,
+        tenant: TenantId,
+        chain: &Chain,
+    ) -> Result<Option<Fault>, StoreError> {
+        let name = tenant.to_string();
+        let mut expected = Expected::new(tenant, None, self.limits);
+        if let Some(fault) = self.claims(tenant, &name, chain, &mut expected).await? {
+            return Ok(Some(fault));
+        }
+        let mut head = Head::GENESIS;
+        while let Some(chunk) = self.runs.take_of(self.view, &name).await? {
+            if let Err(fault) = follow(tenant, &mut head, &chunk, &mut expected) {
                 return Ok(Some(fault));
             }
-            let (_, head) =
-                current.filter(|(before, _)| *before == tenant).unwrap_or((tenant, Head::GENESIS));
-            let mut head = head;
-            for text in chunk.body.lines() {
-                if let Err(error) = head.follow(tenant, text) {
-                    let entry = Some((tenant, head.seq + 1));
-                    return Ok(Some(Fault { entry, ..differs("chunks", error.to_string()) }));
+        }
+        if chain.projected != head {
+            let (ends, log) = (head.seq, chain.projected.seq);
+            let entry = Some((tenant, ends.min(log) + 1));
+            let detail = format!("it ends with entry {ends}, the log with {log}");
+            return Ok(Some(Fault { entry, ..differs("chunks", detail) }));
+        }
+        for index in 0..self.tables.len() {
+            while let Some(row) = self.tables[index].take_of(self.view, &name).await? {
+                let table = self.tables[index].table;
+                if let Some(fault) = contradicts(tenant, table, &row, &mut expected) {
+                    return Ok(Some(fault));
                 }
             }
-            if i64::try_from(head.seq) != Ok(chunk.last_seq) {
-                let entry = Some((tenant, head.seq));
-                let detail = "the chunk's numbers are not its lines'".into();
-                return Ok(Some(Fault { entry, ..differs("chunks", detail) }));
-            }
-            current = Some((tenant, head));
-            seen.insert(tenant);
         }
-    }
-    if let Some((tenant, head)) = current
-        && let Some(fault) = ends_elsewhere(tenant, head, ledger)
-    {
-        return Ok(Some(fault));
-    }
-    let missing = ledger
-        .tenants
-        .iter()
-        .find(|(tenant, chain)| chain.projected.seq > 0 && !seen.contains(tenant));
-    Ok(missing.map(|(tenant, _)| {
-        let entry = Some((*tenant, 1));
-        Fault { entry, ..differs("chunks", "the tenant is missing".into()) }
-    }))
-}
-
-/// Equal ends of two whole chains mean equal chains.
-fn ends_elsewhere(tenant: TenantId, head: Head, ledger: &Ledger) -> Option<Fault> {
-    let expected = ledger.tenants.get(&tenant).map_or(Head::GENESIS, |chain| chain.projected);
-    (expected != head).then(|| {
-        let entry = Some((tenant, head.seq.min(expected.seq) + 1));
-        let detail = format!("it ends with entry {}, the log with {}", head.seq, expected.seq);
-        Fault { entry, ..differs("chunks", detail) }
-    })
-}
-
-async fn compare_usage(
-    view: &mut impl Session,
-    ledger: &Ledger,
-) -> Result<Option<Fault>, StoreError> {
-    let mut expected = ledger.usage.clone();
-    let mut place = (String::new(), String::new(), 0);
-    loop {
-        let after = (place.0.as_str(), place.1.as_str(), place.2);
-        let page = listings::usage_page(view, after, PAGE_ROWS).await?;
-        let Some((tenant, meter, day_at, _)) = page.last() else { break };
-        place = (tenant.clone(), meter.clone(), *day_at);
-        for (tenant, meter, day_at, found) in page {
-            let amount =
-                expected.remove(&(tenant.clone(), meter.clone(), day_at)).unwrap_or_default();
-            if amount != found {
-                let detail = format!(
-                    "{tenant} used {amount} of {meter} on the day {day_at}, it says {found}"
-                );
-                return Ok(Some(differs("usage_days", detail)));
+        while let Some(from) = expected.next_keys().cloned() {
+            if let Some(fault) = missing(tenant, &expected, self.now) {
+                return Ok(Some(fault));
+            }
+            match self.more_keys(tenant, &name, from).await? {
+                Ok(next) => expected = next,
+                Err(fault) => return Ok(Some(fault)),
             }
         }
+        Ok(missing(tenant, &expected, self.now))
     }
-    let missing = expected.into_iter().find(|(_, amount)| *amount != 0);
-    Ok(missing.map(|((tenant, meter, day_at), amount)| {
-        let detail = format!("{tenant} used {amount} of {meter} on the day {day_at}, it has none");
-        differs("usage_days", detail)
-    }))
+
+    /// Looks at what is known of the tenant before its lines are read: a failure, a snapshot.
+    async fn claims(
+        &mut self,
+        tenant: TenantId,
+        name: &str,
+        chain: &Chain,
+        expected: &mut Expected,
+    ) -> Result<Option<Fault>, StoreError> {
+        for cursor in &mut self.tables {
+            let is_claim = matches!(cursor.table, Table::Snapshots | Table::Failures);
+            if !is_claim || !cursor.stands_at(self.view, name).await? {
+                continue;
+            }
+            let Some(row) = cursor.peek(self.view).await?.cloned() else { continue };
+            if cursor.table == Table::Failures {
+                let entry = Some((tenant, row.key.parse().unwrap_or_default()));
+                let wrong = Wrong::Unprojected { reason: row.value };
+                return Ok(Some(Fault { shard: None, row: None, entry, wrong }));
+            }
+            let (seq, hash) = row.value.split_once(' ').unwrap_or_default();
+            let seq: u64 = seq.parse().unwrap_or(u64::MAX);
+            if seq <= chain.projected.seq {
+                expected.expect_snapshot(seq);
+                continue;
+            }
+            // It was taken of entries that are not projected yet.
+            cursor.take_of(self.view, name).await?;
+            if seq > chain.end.seq || seq == chain.end.seq && chain.end.hash.to_string() != hash {
+                let detail = format!("{tenant}: the log has no entry {seq} with the hash {hash}");
+                return Ok(Some(differs("snapshots", detail)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a tenant's lines again, for the keys that did not fit before.
+    async fn more_keys(
+        &mut self,
+        tenant: TenantId,
+        name: &str,
+        from: String,
+    ) -> Result<Result<Expected, Fault>, StoreError> {
+        let mut expected = Expected::new(tenant, Some(from), self.limits);
+        let (mut runs, mut head) = (Runs::starting_at(Some(name)), Head::GENESIS);
+        while let Some(chunk) = runs.take_of(self.view, name).await? {
+            if let Err(fault) = follow(tenant, &mut head, &chunk, &mut expected) {
+                return Ok(Err(fault));
+            }
+        }
+        expected.keep_keys_alone();
+        let mut keys = Cursor::starting_at(Table::Keys, Some(name));
+        while let Some(row) = keys.take_of(self.view, name).await? {
+            if let Some(fault) = contradicts(tenant, Table::Keys, &row, &mut expected) {
+                return Ok(Err(fault));
+            }
+        }
+        Ok(Ok(expected))
+    }
+}
+
+fn follow(
+    tenant: TenantId,
+    head: &mut Head,
+    chunk: &StoredChunk,
+    expected: &mut Expected,
+) -> Result<(), Fault> {
+    let begins = i64::try_from(head.seq + 1) == Ok(chunk.first_seq);
+    for text in chunk.body.lines() {
+        match head.follow(tenant, text) {
+            Ok(entry) => expected.add(entry, text),
+            Err(error) => {
+                let entry = Some((tenant, head.seq + 1));
+                return Err(Fault { entry, ..differs("chunks", error.to_string()) });
+            }
+        }
+    }
+    if begins && i64::try_from(head.seq) == Ok(chunk.last_seq) {
+        return Ok(());
+    }
+    let entry = Some((tenant, head.seq));
+    let detail = "the chunk's numbers are not its lines'".into();
+    Err(Fault { entry, ..differs("chunks", detail) })
+}
+
+/// Compares a row with what the entries say.
+fn contradicts(
+    tenant: TenantId,
+    table: Table,
+    row: &Kept,
+    expected: &mut Expected,
+) -> Option<Fault> {
+    if !expected.covers(table, &row.key) {
+        return None;
+    }
+    let wanted = expected.take(table, &row.key);
+    if wanted.as_ref() == Some(&row.value) {
+        return None;
+    }
+    let (key, value) = (&row.key, &row.value);
+    let wanted = wanted.as_deref().unwrap_or("nothing");
+    let detail = format!("{tenant} {key}: it says {value}, the log says {wanted}");
+    Some(differs(table.name(), detail))
+}
+
+/// Finds what the entries say and no row does.
+fn missing(tenant: TenantId, expected: &Expected, now: Timestamp) -> Option<Fault> {
+    let (table, key, wanted) = expected.left_over(now)?;
+    let detail = format!("{tenant} {key}: it says nothing, the log says {wanted}");
+    Some(differs(table.name(), detail))
 }
 
 fn differs(table: &'static str, detail: String) -> Fault {
     Fault { shard: None, row: None, entry: None, wrong: Wrong::Projection { table, detail } }
+}
+
+/// Begins before every tenant that comes with or after `start`.
+fn prefix(start: Option<&str>) -> &str {
+    start.and_then(|start| start.get(..start.len() - 1)).unwrap_or_default()
+}
+
+/// One table, page by page.
+struct Cursor {
+    table: Table,
+    start: String,
+    place: Place,
+    page: VecDeque<Kept>,
+}
+
+impl Cursor {
+    fn starting_at(table: Table, start: Option<&str>) -> Self {
+        let place = Place::before(prefix(start));
+        let start = start.unwrap_or_default().to_owned();
+        Self { table, start, place, page: VecDeque::new() }
+    }
+
+    async fn peek(&mut self, view: &mut Frozen<'_>) -> Result<Option<&Kept>, StoreError> {
+        while self.page.is_empty() {
+            let page = kept::page(view, self.table, &self.place, PAGE_ROWS).await?;
+            let Some(last) = page.last() else { return Ok(None) };
+            self.place = last.place().clone();
+            self.page = page.into_iter().filter(|row| row.tenant >= self.start).collect();
+        }
+        Ok(self.page.front())
+    }
+
+    async fn stands_at(&mut self, view: &mut Frozen<'_>, tenant: &str) -> Result<bool, StoreError> {
+        Ok(self.peek(view).await?.is_some_and(|row| row.tenant == tenant))
+    }
+
+    /// The tenant's next row.
+    async fn take_of(
+        &mut self,
+        view: &mut Frozen<'_>,
+        tenant: &str,
+    ) -> Result<Option<Kept>, StoreError> {
+        let is_its = self.stands_at(view, tenant).await?;
+        Ok(self.page.pop_front_if(|_| is_its))
+    }
+}
+
+/// The runs of lines, page by page.
+struct Runs {
+    start: String,
+    place: (String, i64),
+    page: VecDeque<StoredChunk>,
+}
+
+impl Runs {
+    fn starting_at(start: Option<&str>) -> Self {
+        let place = (prefix(start).to_owned(), i64::MIN);
+        Self { start: start.unwrap_or_default().to_owned(), place, page: VecDeque::new() }
+    }
+
+    async fn peek(&mut self, view: &mut Frozen<'_>) -> Result<Option<&StoredChunk>, StoreError> {
+        while self.page.is_empty() {
+            let after = (self.place.0.as_str(), self.place.1);
+            let page = chunks::page(view, after, PAGE_CHUNKS).await?;
+            let Some(last) = page.last() else { return Ok(None) };
+            self.place = (last.tenant.clone(), last.first_seq);
+            self.page = page.into_iter().filter(|chunk| chunk.tenant >= self.start).collect();
+        }
+        Ok(self.page.front())
+    }
+
+    async fn take_of(
+        &mut self,
+        view: &mut Frozen<'_>,
+        tenant: &str,
+    ) -> Result<Option<StoredChunk>, StoreError> {
+        let is_its = self.peek(view).await?.is_some_and(|chunk| chunk.tenant == tenant);
+        Ok(self.page.pop_front_if(|_| is_its))
+    }
 }

@@ -8,7 +8,7 @@ use crate::ids::TenantId;
 use crate::journal::entry::EntryError;
 
 /// What was checked, and the first thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// Rows of the log.
     pub rows: u64,
@@ -20,6 +20,12 @@ pub struct VerifyReport {
     pub signatures: u64,
     /// The first fault; none if everything is as it was committed.
     pub fault: Option<Fault>,
+}
+
+impl VerifyReport {
+    pub(super) fn with_fault(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
 }
 
 /// Something wrong, and where.
@@ -45,6 +51,12 @@ pub enum Wrong {
     /// A row's hash is not that of its text and its predecessor.
     #[error("the row is not the one that was committed: its hash does not match")]
     RowChanged,
+    /// A row is there and cannot be read.
+    #[error("the row cannot be read: {reason}")]
+    RowUnreadable {
+        /// Why.
+        reason: String,
+    },
     /// The log ends before a row that is known to have been there.
     #[error("the log ends here, but row {known} was signed or projected")]
     TailMissing {
@@ -69,6 +81,15 @@ pub enum Wrong {
     /// A head's signature is not that of its key.
     #[error("the signature of this position is forged")]
     SignatureForged,
+    /// A head names a key that is not known.
+    #[error("this position is signed with a key that is not known")]
+    SignerUnknown,
+    /// An entry could not be projected when it was committed.
+    #[error("the entry could not be projected: {reason}")]
+    Unprojected {
+        /// Why.
+        reason: String,
+    },
     /// The projections saw another row.
     #[error("the row is not the one that was projected")]
     NotAsProjected,

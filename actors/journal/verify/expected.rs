@@ -1,0 +1,175 @@
+//! What the tables should say about one tenant, told from its entries.
+
+use std::collections::BTreeMap;
+
+use super::Limits;
+use super::window::Window;
+use crate::clock::Timestamp;
+use crate::database::kept::Table;
+use crate::ids::TenantId;
+use crate::journal::Line;
+use crate::journal::changes::{Alert, Changes, JobRow, UsedKey};
+use crate::journal::entry::{Entry, EntryHash};
+use crate::journal::recover::KEEP_KEYS_FOR;
+use crate::mail::KEEP_SETTLED_FOR;
+
+/// A tenant's rows as its entries have them.
+#[derive(Debug)]
+pub(super) struct Expected {
+    tenant: TenantId,
+    usage: BTreeMap<(String, i64), i64>,
+    jobs: BTreeMap<String, JobRow>,
+    wakeups: BTreeMap<String, i64>,
+    keys: Window<String, Option<UsedKey>>,
+    alerts: BTreeMap<u64, Alert>,
+    // Of the entry that the stored snapshot claims.
+    snapshot: Option<(u64, Option<EntryHash>)>,
+    // Its entries' times say nothing about how old a row is.
+    has_own_clock: bool,
+}
+
+impl Expected {
+    pub(super) fn new(tenant: TenantId, keys_from: Option<String>, limits: Limits) -> Self {
+        Self {
+            tenant,
+            usage: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            wakeups: BTreeMap::new(),
+            keys: Window::new(keys_from, limits.keys),
+            alerts: BTreeMap::new(),
+            snapshot: None,
+            has_own_clock: false,
+        }
+    }
+
+    /// Says which entry the stored snapshot claims to end with.
+    pub(super) fn expect_snapshot(&mut self, seq: u64) {
+        self.snapshot = Some((seq, None));
+    }
+
+    /// Adds what an entry changes.
+    pub(super) fn add(&mut self, entry: Entry, text: &str) {
+        let mut changes = Changes::new(self.tenant);
+        let (seq, hash, at) = (entry.seq, entry.hash, entry.at);
+        self.has_own_clock |= entry.body.kind() == "clock_started";
+        if let Some((claimed, found)) = &mut self.snapshot
+            && *claimed == seq
+        {
+            *found = Some(hash);
+        }
+        // A line without a meaning is in `projection_failures`.
+        let _ = changes.add(&Line::of(entry, text));
+        for (day, amount) in changes.usage {
+            *self.usage.entry(day).or_default() += amount;
+        }
+        for (job, row) in changes.jobs {
+            match row {
+                Some(row) => {
+                    let kept = self.jobs.entry(job).or_insert_with(|| row.clone());
+                    *kept = JobRow { created_at: kept.created_at, ..row };
+                }
+                None => drop(self.jobs.remove(&job)),
+            }
+        }
+        for (subject, due_at) in changes.wakeups {
+            match due_at {
+                Some(due_at) => drop(self.wakeups.insert(subject, due_at)),
+                None => drop(self.wakeups.remove(&subject)),
+            }
+        }
+        for (digest, used) in changes.keys {
+            if let Some(kept) = self.keys.get_mut(&digest) {
+                *kept = Some(used);
+            }
+        }
+        for alert in changes.alerts {
+            debug_assert_eq!(alert.at, at, "an alert is of its entry's time");
+            self.alerts.insert(alert.seq, alert);
+        }
+    }
+
+    /// Forgets all but the keys: the rest was compared before.
+    pub(super) fn keep_keys_alone(&mut self) {
+        self.usage.clear();
+        self.jobs.clear();
+        self.wakeups.clear();
+        self.alerts.clear();
+    }
+
+    /// Whether a row belongs to what was collected; keys may be left to another turn.
+    pub(super) fn covers(&self, table: Table, key: &String) -> bool {
+        table != Table::Keys || self.keys.covers(key)
+    }
+
+    /// Where the next turn of keys starts.
+    pub(super) fn next_keys(&self) -> Option<&String> {
+        self.keys.next_start()
+    }
+
+    /// Takes what the table should say under a key; none if it should not have it.
+    pub(super) fn take(&mut self, table: Table, key: &String) -> Option<String> {
+        match table {
+            Table::UsageDays => {
+                let (meter, day) = key.rsplit_once(' ')?;
+                let amount = self.usage.remove(&(meter.to_owned(), day.parse().ok()?));
+                // A day whose units all came back may be there or not.
+                Some(amount.unwrap_or_default().to_string())
+            }
+            Table::Jobs => self.jobs.remove(key).map(|row| job_text(&row)),
+            Table::Wakeups => self.wakeups.remove(key).map(|due_at| due_at.to_string()),
+            Table::Keys => self.keys.remove(key).flatten().map(key_text),
+            Table::Alerts => {
+                let alert = self.alerts.remove(&key.parse().ok()?)?;
+                Some(alert_text(&alert))
+            }
+            Table::Snapshots => {
+                let (seq, hash) = self.snapshot.take()?;
+                Some(format!("{seq} {}", hash?))
+            }
+            Table::Failures => None,
+        }
+    }
+
+    /// Finds a row that no table had: where, under which key, and what it should say.
+    pub(super) fn left_over(&self, now: Timestamp) -> Option<(Table, String, String)> {
+        let since = |kept: std::time::Duration| {
+            let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
+            // The time of a tenant with a clock of its own says nothing.
+            if self.has_own_clock { i64::MAX } else { now.as_micros().saturating_sub(kept) }
+        };
+        let (keys_since, alerts_since) = (since(KEEP_KEYS_FOR), since(KEEP_SETTLED_FOR));
+        let usage = self.usage.iter().find(|(_, amount)| **amount != 0);
+        let usage = usage.map(|((meter, day), amount)| {
+            (Table::UsageDays, format!("{meter} {day}"), amount.to_string())
+        });
+        let jobs = || self.jobs.iter().next();
+        let jobs = || jobs().map(|(job, row)| (Table::Jobs, job.clone(), job_text(row)));
+        let wakeups = || self.wakeups.iter().next();
+        let wakeups =
+            || wakeups().map(|(key, due_at)| (Table::Wakeups, key.clone(), due_at.to_string()));
+        let keys = || {
+            let mut used = self.keys.iter().filter_map(|(key, used)| used.map(|used| (key, used)));
+            let (key, used) = used.find(|(_, used)| used.used_at >= keys_since)?;
+            Some((Table::Keys, key.clone(), key_text(used)))
+        };
+        let alerts = || {
+            let mut alerts = self.alerts.iter();
+            let (seq, alert) = alerts.find(|(_, alert)| alert.at.as_micros() >= alerts_since)?;
+            Some((Table::Alerts, seq.to_string(), alert_text(alert)))
+        };
+        usage.or_else(jobs).or_else(wakeups).or_else(keys).or_else(alerts)
+    }
+}
+
+fn job_text(row: &JobRow) -> String {
+    format!("{} {} {}", row.state, row.created_at, row.updated_at)
+}
+
+fn key_text(used: UsedKey) -> String {
+    format!("{} {}", used.seq, used.used_at)
+}
+
+fn alert_text(alert: &Alert) -> String {
+    let facts = serde_json::to_string(&alert.facts).unwrap_or_default();
+    format!("{} {facts}", alert.at.as_micros())
+}
