@@ -1,4 +1,7 @@
-//! Statements over many rows at once: one round trip and one step of the journal for 64 rows.
+//! Statements over many rows at once: one round trip and one step of the journal for 256 rows.
+//!
+//! SQLite gets the placeholders without numbers: the driver looks a numbered one up by its name,
+//! among all that the statement has, which for hundreds costs more than the rows themselves.
 
 use std::sync::OnceLock;
 
@@ -7,7 +10,9 @@ use sqlx::{Any, AnyConnection};
 use super::{StoreError, placeholders};
 
 /// Rows per statement, largest first: a few sizes, so that every text stays prepared.
-const SIZES: [usize; 3] = [64, 8, 1];
+const SIZES: [usize; 4] = [256, 32, 4, 1];
+/// How the driver names the database whose placeholders need no numbers.
+const SQLITE: &str = "SQLite";
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +45,13 @@ pub(super) struct Many {
     head: &'static str,
     columns: usize,
     end: &'static str,
-    texts: OnceLock<[String; 3]>,
+    texts: OnceLock<[String; 4]>,
+    unnumbered: OnceLock<[String; 4]>,
 }
 
 impl Many {
     pub(super) const fn new(head: &'static str, columns: usize, end: &'static str) -> Self {
-        Self { head, columns, end, texts: OnceLock::new() }
+        Self { head, columns, end, texts: OnceLock::new(), unnumbered: OnceLock::new() }
     }
 
     /// Runs the statement over all rows, whose values stand one after another.
@@ -54,8 +60,10 @@ impl Many {
         connection: &mut AnyConnection,
         values: &[Value<'_>],
     ) -> Result<(), StoreError> {
+        let is_sqlite = connection.backend_name() == SQLITE;
+        let texts = if is_sqlite { self.unnumbered() } else { self.texts() };
         let mut rest = values;
-        for (size, text) in SIZES.iter().zip(self.texts()) {
+        for (size, text) in SIZES.iter().zip(texts) {
             while rest.len() >= size * self.columns {
                 let (now, later) = rest.split_at(size * self.columns);
                 let query =
@@ -73,10 +81,21 @@ impl Many {
         Ok(())
     }
 
-    pub(super) fn texts(&'static self) -> &'static [String; 3] {
+    /// The statements as both databases understand them.
+    pub(super) fn texts(&'static self) -> &'static [String; 4] {
         self.texts.get_or_init(|| {
             SIZES.map(|size| {
                 format!("{} {} {}", self.head, placeholders(size, self.columns), self.end)
+            })
+        })
+    }
+
+    /// The statements with a `?` for each value, in the same order.
+    fn unnumbered(&'static self) -> &'static [String; 4] {
+        self.unnumbered.get_or_init(|| {
+            let group = format!("({})", vec!["?"; self.columns].join(", "));
+            SIZES.map(|size| {
+                format!("{} {} {}", self.head, vec![group.as_str(); size].join(", "), self.end)
             })
         })
     }

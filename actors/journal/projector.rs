@@ -12,16 +12,19 @@ use super::commit::chain_of;
 use super::metrics;
 use super::quarantine::Quarantine;
 use super::room::Admission;
-use super::tail::{CommittedRow, Tail};
+use super::tail::{CommittedRow, Tail, Waiting};
 use crate::clock::SharedClock;
 use crate::database::projections::{self, Failure};
 use crate::database::{Database, Fatal, StoreError, SystemTx};
 use crate::ids::TenantId;
 
-/// Lines are projected at most so much later than committed, so that one transaction takes many.
-const LINGER: Duration = Duration::from_millis(100);
+/// Lines that nobody waits for are projected at most so much later than committed: the more of a
+/// tenant's share one transaction, the fewer pages are written for each.
+const LINGER: Duration = Duration::from_secs(1);
+/// Lines that somebody is told of, at most so much later: a mail, a job's place in a list.
+const LINGER_WITH_NEWS: Duration = Duration::from_millis(100);
 /// Bytes of lines that one transaction projects, and that end the lingering.
-const MAX_TURN_BYTES: usize = 4 * 1024 * 1024;
+const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
 /// Tries of one transaction before the process is ended; a full disk is waited for without end.
 const MAX_TRIES: u32 = 10;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -58,12 +61,13 @@ impl Projector {
 
     /// Waits for more lines to share the transaction, unless somebody waits for it.
     async fn linger(&self, stop: &CancellationToken) {
-        let until = Instant::now() + LINGER;
+        let began = Instant::now();
         loop {
-            let (bytes, is_urgent) = self.look();
+            let Waiting { bytes, is_urgent, has_news, .. } = self.look();
             if is_urgent || bytes >= MAX_TURN_BYTES {
                 return;
             }
+            let until = began + if has_news { LINGER_WITH_NEWS } else { LINGER };
             tokio::select! {
                 () = sleep_until(until) => return,
                 () = stop.cancelled() => return,
@@ -72,11 +76,11 @@ impl Projector {
         }
     }
 
-    /// Shows how much waits, and tells the bytes and whether somebody waits for them.
-    fn look(&self) -> (usize, bool) {
-        let (rows, bytes, is_urgent) = self.tail.size();
-        metrics::waiting(self.admission.queued(), rows, bytes);
-        (bytes, is_urgent)
+    /// Looks at what waits, and shows it in the metrics.
+    fn look(&self) -> Waiting {
+        let waiting = self.tail.waiting();
+        metrics::waiting(self.admission.queued(), waiting.rows, waiting.bytes);
+        waiting
     }
 
     /// Projects what waits; false once it gave up for good.

@@ -63,12 +63,5 @@ pub(super) fn committed_row(row: &Row) -> CommittedRow {
             Read::Unreadable(found) => unreadable.push(found),
         }
     }
-    CommittedRow {
-        shard: row.shard,
-        seq: row.seq,
-        hash: row.hash,
-        bytes: row.body.len(),
-        lines,
-        unreadable,
-    }
+    CommittedRow::new(row, lines, unreadable)
 }

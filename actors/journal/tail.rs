@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::Line;
+use super::entry::EntryBody;
 use super::room::Admission;
-use super::row::RowHash;
+use super::row::{Row, RowHash};
 use crate::ids::TenantId;
+use crate::tenant::quota::Fact;
 
 /// One committed row, as the projector and activation read it.
 #[derive(Debug)]
@@ -20,6 +22,32 @@ pub(crate) struct CommittedRow {
     pub(crate) lines: Vec<Line>,
     /// Lines that are no entries; never made by this version.
     pub(crate) unreadable: Vec<Unreadable>,
+    // Where each tenant's lines are, so that an activation does not look at everyone's.
+    places: Vec<(TenantId, usize)>,
+    is_news: bool,
+}
+
+impl CommittedRow {
+    /// Wraps the lines of a row that stands in the log.
+    pub(crate) fn new(row: &Row, lines: Vec<Line>, unreadable: Vec<Unreadable>) -> Self {
+        let mut places: Vec<_> = lines.iter().map(|line| line.tenant).zip(0..).collect();
+        places.sort_unstable();
+        let is_news = lines.iter().any(is_news);
+        let Row { shard, seq, hash, .. } = *row;
+        Self { shard, seq, hash, bytes: row.body.len(), lines, unreadable, places, is_news }
+    }
+
+    /// The lines of one tenant, in order.
+    fn lines_of(&self, tenant: TenantId) -> impl Iterator<Item = &Line> {
+        let first = self.places.partition_point(|(of, _)| *of < tenant);
+        let own = self.places[first..].iter().take_while(move |(of, _)| *of == tenant);
+        own.filter_map(|(_, index)| self.lines.get(*index))
+    }
+}
+
+/// Whether somebody is told of a line, or watches it: that does not wait long for company.
+fn is_news(line: &Line) -> bool {
+    matches!(line.body, EntryBody::Usage(Fact::ThresholdReached { .. }) | EntryBody::Job(_))
 }
 
 /// A stored line that is no entry.
@@ -46,6 +74,19 @@ struct Rows {
     bytes: usize,
     // Somebody waits for the watermark: the projector does not linger.
     is_urgent: bool,
+    // Somebody is told of a line: the projector lingers for a moment alone.
+    has_news: bool,
+}
+
+/// What waits to be projected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+    /// Somebody waits for the watermark.
+    pub(super) is_urgent: bool,
+    /// Somebody is told of a line.
+    pub(super) has_news: bool,
 }
 
 impl Tail {
@@ -63,6 +104,7 @@ impl Tail {
         let mut inner = self.lock();
         for row in rows {
             inner.bytes += row.bytes;
+            inner.has_news |= row.is_news;
             inner.queue.push_back(Arc::new(row));
         }
         self.admission.set_tail_bytes(inner.bytes);
@@ -87,6 +129,7 @@ impl Tail {
         let projected: Vec<_> = inner.queue.drain(..count).collect();
         inner.bytes -= projected.iter().map(|row| row.bytes).sum::<usize>();
         inner.is_urgent &= !inner.queue.is_empty();
+        inner.has_news = inner.queue.iter().any(|row| row.is_news);
         self.admission.set_tail_bytes(inner.bytes);
         drop(inner);
         self.watermarks.send_modify(|watermarks| {
@@ -117,10 +160,11 @@ impl Tail {
         self.watermarks.borrow().get(usize::from(shard)).copied().unwrap_or(0)
     }
 
-    /// The rows and bytes that wait, and whether somebody waits for them.
-    pub(super) fn size(&self) -> (usize, usize, bool) {
+    /// What waits, and how urgently.
+    pub(super) fn waiting(&self) -> Waiting {
         let inner = self.lock();
-        (inner.queue.len(), inner.bytes, inner.is_urgent)
+        let (rows, bytes) = (inner.queue.len(), inner.bytes);
+        Waiting { rows, bytes, is_urgent: inner.is_urgent, has_news: inner.has_news }
     }
 
     /// Copies the lines of one tenant, oldest first, that satisfy `wanted`.
@@ -129,8 +173,7 @@ impl Tail {
         let rows: Vec<_> = self.lock().queue.iter().cloned().collect();
         let mut lines = Vec::new();
         for row in rows {
-            let found = row.lines.iter().filter(|line| line.tenant == tenant);
-            lines.extend(found.filter(|line| wanted(line)).cloned());
+            lines.extend(row.lines_of(tenant).filter(|line| wanted(line)).cloned());
         }
         lines
     }

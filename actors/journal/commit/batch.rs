@@ -111,13 +111,9 @@ impl Batch {
     pub(super) fn committed_rows(&mut self, rows: &[Row], lost: &[u16]) -> Vec<CommittedRow> {
         rows.iter()
             .filter(|row| !lost.contains(&row.shard))
-            .map(|row| CommittedRow {
-                shard: row.shard,
-                seq: row.seq,
-                hash: row.hash,
-                bytes: row.body.len(),
-                lines: std::mem::take(&mut self.shards[usize::from(row.shard)].lines),
-                unreadable: Vec::new(),
+            .map(|row| {
+                let lines = std::mem::take(&mut self.shards[usize::from(row.shard)].lines);
+                CommittedRow::new(row, lines, Vec::new())
             })
             .collect()
     }
