@@ -31,7 +31,8 @@ load: ## Sends load to a server of its own and prints what it took
 	$(CARGO) build --release --quiet --package tenantry --package tenantry-load --bins
 	$(CARGO) run --release --quiet --package tenantry-load -- load
 
-bench: ## Compares metered requests with a bare server's
+bench: ## Compares metered requests with a bare server's and with a counter in PostgreSQL
+	@scripts/setup test
 	$(CARGO) build --release --quiet --package tenantry --package tenantry-load --bins
 	$(CARGO) run --release --quiet --package tenantry-load -- bench
 

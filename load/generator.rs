@@ -5,19 +5,19 @@
 //! does not wait, and latency counts from when a request was due: a pause shows in all that it delayed.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::client::Connection;
 use crate::histogram::Histogram;
+use crate::requests::Requests;
 
 /// How far apart the moments are at which requests become due, in microseconds. Those of one moment
 /// leave together; finer than a sleeping thread can be woken would be pretence.
@@ -30,49 +30,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long an open loop's connections get to send what was due at its end; what they did not send by
 /// then is reported.
 const BACKLOG_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Requests of one kind, rendered in advance but for the idempotency key.
-#[derive(Debug)]
-pub(crate) struct Requests {
-    heads: Vec<Vec<u8>>,
-    tail: Vec<u8>,
-    /// Numbers requests over all measurements of a run, so that no key is used twice.
-    next: Arc<AtomicU64>,
-}
-
-impl Requests {
-    /// Renders a consume request for each API key.
-    pub(crate) fn consume(api_keys: &[String], next: &Arc<AtomicU64>) -> Self {
-        let body = r#"{"items":[{"meter":"tts_ms","amount":1}]}"#;
-        let head = |api_key: &String| {
-            format!(
-                "POST /api/usage/consume HTTP/1.1\r\nHost: 127.0.0.1\r\n\
-                 Authorization: Bearer {api_key}\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\nIdempotency-Key: ",
-                body.len()
-            )
-            .into_bytes()
-        };
-        let heads = api_keys.iter().map(head).collect();
-        Self { heads, tail: format!("\r\n\r\n{body}").into_bytes(), next: Arc::clone(next) }
-    }
-
-    /// Renders the next request, of a tenant that follows no pattern.
-    fn render_next(&self, into: &mut Vec<u8>) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        let index = usize::try_from(scattered).unwrap_or(0) % self.heads.len();
-        self.render(index, number, into);
-    }
-
-    fn render(&self, index: usize, number: u64, into: &mut Vec<u8>) {
-        into.clear();
-        into.extend_from_slice(&self.heads[index]);
-        // Writing to memory cannot fail.
-        let _ = write!(into, "00000000-0000-4000-8000-{number:012x}");
-        into.extend_from_slice(&self.tail);
-    }
-}
 
 /// How requests follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +63,12 @@ pub(crate) struct Plan {
 /// What a measurement counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// The latencies of what was answered 200 while counting.
+    /// The latencies of what was acknowledged while counting.
     pub(crate) latencies: Histogram,
-    /// Everything that was answered 200, also before counting started.
+    /// All requests that were acknowledged, also before counting started.
     pub(crate) acknowledged: u64,
+    /// All units that were acknowledged, also before counting started.
+    pub(crate) units: u64,
     /// Other answers by status, also before counting started.
     pub(crate) refused: BTreeMap<u16, u64>,
     /// What the first other answer said.
@@ -124,6 +83,7 @@ impl Tally {
         Self {
             latencies: Histogram::new(),
             acknowledged: 0,
+            units: 0,
             refused: BTreeMap::new(),
             first_refusal: None,
             unsent: 0,
@@ -134,6 +94,7 @@ impl Tally {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.latencies.merge(&other.latencies);
         self.acknowledged += other.acknowledged;
+        self.units += other.units;
         self.unsent += other.unsent;
         for (status, count) in &other.refused {
             *self.refused.entry(*status).or_default() += count;
@@ -141,6 +102,13 @@ impl Tally {
         if self.first_refusal.is_none() {
             self.first_refusal.clone_from(&other.first_refusal);
         }
+    }
+
+    /// Fails if anything was refused.
+    pub(crate) fn refuse_refusals(&self, name: &str) -> anyhow::Result<()> {
+        let text = self.first_refusal.as_deref().unwrap_or_default();
+        ensure!(self.refused.is_empty(), "{name}: refused {:?}: {text}", self.refused);
+        Ok(())
     }
 }
 
@@ -288,10 +256,10 @@ async fn send_firsts(
     let mut request = Vec::with_capacity(512);
     loop {
         let index = next.fetch_add(1, Ordering::Relaxed);
-        if index >= requests.heads.len() {
+        if index >= requests.api_keys() {
             return Ok(());
         }
-        requests.render(index, requests.next.fetch_add(1, Ordering::Relaxed), &mut request);
+        requests.render_for(index, &mut request);
         for attempt in 1.. {
             let answer = connection.send(&request).await?;
             match answer.status {
@@ -317,13 +285,14 @@ async fn send_all(
     while let Some(due_at) = schedule.next().await {
         requests.render_next(&mut request);
         let answer = connection.send(&request).await?;
-        if answer.status != 200 {
+        let Some(units) = requests.units_of(answer) else {
             *tally.refused.entry(answer.status).or_default() += 1;
             let text = || String::from_utf8_lossy(answer.body).into_owned();
             tally.first_refusal.get_or_insert_with(text);
             continue;
-        }
+        };
         tally.acknowledged += 1;
+        tally.units += units;
         let answered_at = Instant::now();
         let is_counted = match schedule.pace {
             Pace::Closed => answered_at <= schedule.ends_at,

@@ -3,19 +3,25 @@
 //! It depends on nothing of ours and speaks HTTP/1.1 itself, because a full HTTP client would mostly
 //! measure itself.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
+mod args;
 mod bare;
 mod bench;
+mod child;
 mod client;
 mod generator;
 mod histogram;
+mod http;
+mod postgres;
 mod process;
+mod requests;
+mod scrape;
 mod server;
-mod table;
+mod statement;
+
+use args::{BenchArgs, LoadArgs};
+use statement::StatementArgs;
 
 /// Measures a server that it starts itself.
 #[derive(Debug, Parser)]
@@ -27,69 +33,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compares metered requests with a bare server's, and prints one table.
+    /// Compares metered requests with a bare server's and with a counter in PostgreSQL.
     Bench(BenchArgs),
     /// Sends metered requests for a while, at a fixed rate or as fast as they are answered.
     Load(LoadArgs),
     /// Serves a constant answer: what the comparison compares with. Started by `bench`.
     #[command(hide = true)]
     Bare,
-}
-
-/// What both measurements share.
-#[derive(Debug, Args)]
-struct Common {
-    /// The server's program; by default the one beside this one.
-    #[arg(long)]
-    server: Option<PathBuf>,
-    /// Where the temporary data folder is made; by default beside this program, because `/tmp` may be
-    /// memory, where a flush costs nothing.
-    #[arg(long)]
-    scratch: Option<PathBuf>,
-    /// How many tenants there are.
-    #[arg(long, default_value_t = 10_000)]
-    tenants: u32,
-    /// How many connections send, each one request at a time.
-    #[arg(long, default_value_t = 64)]
-    connections: u32,
-}
-
-/// The options of the comparison.
-#[derive(Debug, Args)]
-struct BenchArgs {
-    #[command(flatten)]
-    common: Common,
-    /// How often each arm runs, in turn with the others.
-    #[arg(long, default_value_t = 3)]
-    rounds: u32,
-    /// How long one measurement takes, in seconds.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-}
-
-/// The options of plain load.
-#[derive(Debug, Args)]
-struct LoadArgs {
-    #[command(flatten)]
-    common: Common,
-    /// Requests a second; by default as many as are answered.
-    #[arg(long)]
-    rate: Option<u64>,
-    /// How long it takes, in seconds.
-    #[arg(long, default_value_t = 30)]
-    seconds: u64,
+    /// Serves quotas kept in PostgreSQL by one statement. Started by `bench`.
+    #[command(hide = true)]
+    Statement(StatementArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Bare => bare::serve(),
+        Command::Statement(args) => statement::serve(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Load(args) => bench::load(&args),
-    }
-}
-
-impl BenchArgs {
-    fn duration(&self) -> Duration {
-        Duration::from_secs(self.seconds)
     }
 }

@@ -1,57 +1,61 @@
 //! The servers under measurement: child processes on free ports with a data folder of their own.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use crate::child::Process;
 use crate::client::Connection;
 
 /// How long a server may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// How often readiness is asked for.
-const READY_PAUSE: Duration = Duration::from_millis(20);
+const READY_PAUSE: Duration = Duration::from_millis(5);
+/// How long a server may take to end; it allows itself 25 s.
+const END_WITHIN: Duration = Duration::from_mins(1);
 /// How much of a failed server's log is shown.
 const LOG_TAIL_BYTES: usize = 4000;
 
-/// A running child process, killed when dropped.
+/// A running server, ended when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     /// Where it answers.
     pub(crate) address: SocketAddr,
+    /// Where it tells about itself, if it does.
+    pub(crate) ops: Option<SocketAddr>,
 }
 
 impl Server {
-    /// Starts the bare server, which is this same program.
-    pub(crate) fn bare() -> anyhow::Result<Self> {
+    /// Starts one of the servers that are this same program.
+    pub(crate) fn own(arguments: &[&str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("find this program")?;
-        let (child, line) = start(Command::new(program).arg("bare").stderr(Stdio::inherit()))?;
+        let mut command = Command::new(program);
+        let (process, line) = Process::announced(command.args(arguments).stdin(Stdio::null()))?;
         let address = line.strip_prefix("listening ").and_then(|address| address.parse().ok());
         match address {
-            Some(address) => Ok(Self { child, address }),
-            None => bail!("the bare server's first line is `{line}`"),
+            Some(address) => Ok(Self { process, address, ops: None }),
+            None => bail!("the first line of `{}` is `{line}`", arguments.join(" ")),
         }
     }
 
     /// Tells the process's id.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Ends it in the orderly way.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        let status = self.process.stop(END_WITHIN)?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
     }
 }
 
@@ -60,6 +64,8 @@ impl Drop for Server {
 pub(crate) struct Stage {
     program: PathBuf,
     folder: TempDir,
+    /// Where the data is, if not in the folder.
+    database: Option<String>,
 }
 
 /// A tenant that load is sent for.
@@ -71,23 +77,19 @@ pub(crate) struct Tenant {
 
 impl Stage {
     /// Makes the folder; without a program, the one beside this program is measured.
-    pub(crate) fn new(program: Option<PathBuf>, scratch: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub(crate) fn new(program: Option<&Path>, scratch: Option<&Path>) -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("find this program")?;
-        let program = program.unwrap_or_else(|| own.with_file_name("tenantry"));
+        let program = program.map_or_else(|| own.with_file_name("tenantry"), Path::to_owned);
         if !program.is_file() {
             bail!("`{}` does not exist: build it, or name it by --server", program.display());
         }
-        let scratch = scratch.or_else(|| own.parent().map(Path::to_owned)).unwrap_or_default();
-        let folder = tempfile::Builder::new()
-            .prefix("load-")
-            .tempdir_in(&scratch)
-            .with_context(|| format!("make a folder in {}", scratch.display()))?;
-        Ok(Self { program, folder })
+        Ok(Self { program, folder: scratch_folder(scratch)?, database: None })
     }
 
-    /// Tells the folder that data is written to.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Keeps the data in this database instead.
+    pub(crate) fn on(mut self, database: &str) -> Self {
+        self.database = Some(database.to_owned());
+        self
     }
 
     /// Makes tenants in the data folder, before the server runs.
@@ -108,22 +110,22 @@ impl Stage {
         Ok(tenants)
     }
 
-    /// Starts the server and waits until it is ready.
-    pub(crate) fn serve(&self) -> anyhow::Result<Server> {
-        let (child, line) = start(&mut self.command(&["serve"])?)
+    /// Starts the server, waits until it is ready, and tells how long that took.
+    pub(crate) fn serve(&self) -> anyhow::Result<(Server, Duration)> {
+        let started = Instant::now();
+        let (process, line) = Process::announced(&mut self.command(&["serve"])?)
             .with_context(|| format!("start the server; its log ends: {}", self.log_tail()))?;
-        let Some((http, ops)) = parse_listening(&line) else {
+        let Some((address, ops)) = parse_listening(&line) else {
             bail!("the server's first line is `{line}`; its log ends: {}", self.log_tail());
         };
-        let server = Server { child, address: http };
-        let deadline = Instant::now() + READY_WITHIN;
-        while !(is_ready(http) || is_ready(ops)) {
-            if Instant::now() > deadline {
+        let server = Server { process, address, ops: Some(ops) };
+        while !is_ready(ops) {
+            if started.elapsed() > READY_WITHIN {
                 bail!("the server is not ready; its log ends: {}", self.log_tail());
             }
             std::thread::sleep(READY_PAUSE);
         }
-        Ok(server)
+        Ok((server, started.elapsed()))
     }
 
     fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
@@ -136,10 +138,14 @@ impl Stage {
             .env("TENANTRY__OPS__LISTEN", "127.0.0.1:0")
             .env("TENANTRY__DATA_DIR", self.folder.path().join("data"))
             .env_remove("DATABASE_URL")
+            .env_remove("TENANTRY__DATABASE__URL")
             .env_remove("REDIS_URL")
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stderr(log.context("open the server's log")?);
+        if let Some(database) = &self.database {
+            command.env("DATABASE_URL", database);
+        }
         Ok(command)
     }
 
@@ -148,51 +154,68 @@ impl Stage {
     }
 
     fn log_tail(&self) -> String {
-        let log = fs::read(self.log_path()).unwrap_or_default();
-        let tail = log.len().saturating_sub(LOG_TAIL_BYTES);
-        String::from_utf8_lossy(&log[tail..]).into_owned()
+        log_tail(&self.log_path())
     }
 }
 
-/// Asks for a tenant's use of a meter.
-pub(crate) fn used(address: SocketAddr, tenant: &Tenant, meter: &str) -> anyhow::Result<u64> {
-    let (status, body) = get(address, "/api/usage", Some(&tenant.api_key))?;
-    if status != 200 {
-        bail!("GET /api/usage got {status}: {body}");
-    }
-    let usage: Value = serde_json::from_str(&body).context("read the usage")?;
+/// Makes a folder that is removed with its value; by default beside this program.
+pub(crate) fn scratch_folder(scratch: Option<&Path>) -> anyhow::Result<TempDir> {
+    let own = std::env::current_exe().context("find this program")?;
+    let scratch = scratch.or_else(|| own.parent()).unwrap_or(Path::new("."));
+    tempfile::Builder::new()
+        .prefix("load-")
+        .tempdir_in(scratch)
+        .with_context(|| format!("make a folder in {}", scratch.display()))
+}
+
+/// Reads the end of a log.
+pub(crate) fn log_tail(path: &Path) -> String {
+    let log = fs::read(path).unwrap_or_default();
+    let tail = log.len().saturating_sub(LOG_TAIL_BYTES);
+    String::from_utf8_lossy(&log[tail..]).into_owned()
+}
+
+/// Asks for the use of a meter of each of some tenants, and adds it up.
+pub(crate) fn used(address: SocketAddr, tenants: &[Tenant], meter: &str) -> anyhow::Result<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut connection = Connection::open(address).await?;
+        let mut sum = 0;
+        for tenant in tenants {
+            let request = get_request("/api/usage", Some(&tenant.api_key));
+            let answer = connection.send(request.as_bytes()).await?;
+            let body = String::from_utf8_lossy(answer.body);
+            ensure!(answer.status == 200, "GET /api/usage got {}: {body}", answer.status);
+            sum += used_in(&body, meter)?;
+        }
+        Ok(sum)
+    })
+}
+
+fn used_in(body: &str, meter: &str) -> anyhow::Result<u64> {
+    let usage: Value = serde_json::from_str(body).context("read the usage")?;
     let meters = usage["meters"].as_array().context("the usage lists no meters")?;
     let entry = meters.iter().find(|entry| entry["meter"] == meter);
     entry.and_then(|entry| entry["used"].as_u64()).context("the usage lacks the meter")
 }
 
 fn is_ready(address: SocketAddr) -> bool {
-    get(address, "/readyz", None).is_ok_and(|(status, _)| status == 200)
+    get(address, "/readyz").is_ok_and(|(status, _)| status == 200)
 }
 
-fn get(address: SocketAddr, path: &str, api_key: Option<&str>) -> anyhow::Result<(u16, String)> {
-    let bearer = api_key.map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{bearer}\r\n");
+/// Sends one request without credentials.
+pub(crate) fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut connection = Connection::open(address).await?;
-        let answer = connection.send(request.as_bytes()).await?;
+        let answer = connection.send(get_request(path, None).as_bytes()).await?;
         Ok((answer.status, String::from_utf8_lossy(answer.body).into_owned()))
     })
 }
 
-/// Starts a child process and returns it with its first line.
-fn start(command: &mut Command) -> anyhow::Result<(Child, String)> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("start a process")?;
-    let mut output = BufReader::new(child.stdout.take().context("the child has no output")?);
-    let mut line = String::new();
-    output.read_line(&mut line).context("read the first line")?;
-    // What else it says is read and thrown away: a full pipe would stop it.
-    std::thread::spawn(move || {
-        let mut rest = [0; 4096];
-        while output.read(&mut rest).is_ok_and(|length| length > 0) {}
-    });
-    Ok((child, line.trim_end().to_owned()))
+fn get_request(path: &str, api_key: Option<&str>) -> String {
+    let bearer = api_key.map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
+    format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{bearer}\r\n")
 }
 
 fn parse_listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
@@ -227,5 +250,13 @@ mod tests {
         assert_eq!(tenant.api_key, "tk_live_1");
         assert!(parse_tenant(r#"{"tenant_id":"tnt_1"}"#).is_err());
         assert!(parse_tenant("made tnt_1").is_err());
+    }
+
+    #[test]
+    fn usage_is_that_of_the_meter() {
+        let body = r#"{"meters":[{"meter":"images","used":3},{"meter":"tts_ms","used":70}]}"#;
+
+        assert_eq!(used_in(body, "tts_ms").unwrap(), 70);
+        assert!(used_in(body, "storage_bytes").is_err());
     }
 }
