@@ -1,7 +1,8 @@
-//! The embedded database: one folder, two files, typed transactions.
+//! The database: two files in a folder or one PostgreSQL database, and typed transactions on it.
 //!
-//! `journal.db` has one writer, the committer; everything else lives in `tenantry.db`, whose writers
-//! take turns through a pool of one connection (it is fair, SQLite's own busy handler is not).
+//! The journal has one writer, the committer. Embedded, it is a file of its own; everything else
+//! lives in `tenantry.db`, whose writers take turns through a pool of one connection (it is fair,
+//! SQLite's own busy handler is not). One SQL text serves both; `dialect` has what differs.
 //! **Invariant:** only this module and its children name sqlx; others hold [`SystemTx`],
 //! [`TenantTx`] or a [`Reader`] and call the query functions of a family.
 
@@ -10,8 +11,12 @@ pub mod error;
 mod column;
 mod connect;
 mod dialect;
+mod fatal;
 mod files;
+mod handles;
 mod many;
+mod place;
+mod schema;
 mod upkeep;
 
 // The families: each is the only place of its tables' SQL.
@@ -32,97 +37,35 @@ pub(crate) mod tenants;
 pub(crate) mod users;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use sqlx::{Any, AnyPool, Transaction};
 use tenantry_supervision::Tasks;
 
+use self::dialect::Role;
+use self::place::Place;
 use crate::ids::TenantId;
 
 pub use dialect::{Backend, placeholders};
 pub use error::StoreError;
+pub use fatal::{Fatal, FatalHook};
 pub use files::DataDir;
+pub use handles::{Frozen, JournalWriter, Reader, Session, SystemTx, TenantTx, ensure_rows};
 
 /// Where the database is and what happens when it can no longer be trusted.
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
-    /// `sqlite://<path>`; without it `tenantry.db` in the data folder.
+    /// `sqlite://<path>` or `postgres://…`; without it `tenantry.db` in the data folder.
     pub url: Option<String>,
-    /// The folder of the journal, the lock and, unless `url` says otherwise, everything else.
+    /// The folder of the lock and the keys and, unless `url` says otherwise, everything else.
     pub data_dir: PathBuf,
     /// Called once the storage failed in a way that no retry can mend.
     pub fatal: FatalHook,
-}
-
-/// Why the process must end: what it would answer from now on could be wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fatal {
-    /// The device failed under the journal or the projections.
-    #[error("the device failed under {file}: {reason}")]
-    Device {
-        /// The file that was being written.
-        file: &'static str,
-        /// What the database said.
-        reason: String,
-    },
-    /// A file was removed or replaced under the running process.
-    #[error("{} was removed or replaced while in use", path.display())]
-    FileReplaced {
-        /// The path that no longer leads to the open file.
-        path: PathBuf,
-    },
-    /// Another owner has written to a shard of ours.
-    #[error("shard {shard} has another owner")]
-    Fenced {
-        /// The shard that was lost.
-        shard: u16,
-    },
-    /// A task ended that must not.
-    #[error("the task {name} ended")]
-    TaskEnded {
-        /// The task.
-        name: &'static str,
-    },
-    /// The projector failed again and again.
-    #[error("the projector gave up: {reason}")]
-    Projector {
-        /// The last failure.
-        reason: String,
-    },
-}
-
-/// What the root does on a [`Fatal`]; it ends the process, nothing below it does.
-#[derive(Clone)]
-pub struct FatalHook(Arc<dyn Fn(&Fatal) + Send + Sync>);
-
-impl FatalHook {
-    /// Wraps what the root wants to happen.
-    pub fn new(hook: impl Fn(&Fatal) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(hook))
-    }
-
-    /// Reports that the storage cannot be trusted any more.
-    pub fn raise(&self, fatal: &Fatal) {
-        tracing::error!(reason = %fatal, "storage failed for good");
-        (self.0)(fatal);
-    }
-}
-
-impl Default for FatalHook {
-    fn default() -> Self {
-        Self::new(|_| {})
-    }
-}
-
-impl fmt::Debug for FatalHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FatalHook")
-    }
 }
 
 /// Why the database could not be opened.
@@ -155,6 +98,12 @@ pub enum DatabaseError {
         /// The version that is linked.
         found: String,
     },
+    /// A server that cannot serve.
+    #[error("the database server cannot be used: {reason}")]
+    Server {
+        /// What is wrong and what to do about it.
+        reason: String,
+    },
     /// The schema could not be brought up to date.
     #[error("the migrations of {file} failed")]
     Migrate {
@@ -177,61 +126,72 @@ pub struct Database {
 
 #[derive(Debug)]
 struct Inner {
-    backend: Backend,
+    place: Place,
+    // The identity plane and housekeeping: they check what they read, one after the other.
     writer: AnyPool,
+    // Projections and snapshots, whose statements each stand alone; the same pool in one file.
+    background: AnyPool,
     readers: AnyPool,
     journal_readers: AnyPool,
-    main_url: String,
-    journal_url: String,
     fatal: FatalHook,
     // Held for its lock: dropping it lets another process in.
     folder: DataDir,
 }
 
 impl Database {
-    /// Locks the data folder, opens both files, brings their schema up to date and starts the
-    /// checkpointers among `tasks`.
+    /// Locks the data folder, opens the database, brings its schema up to date and starts its
+    /// upkeep among `tasks`.
     pub async fn open(settings: &DatabaseSettings, tasks: &Tasks) -> Result<Self, DatabaseError> {
         let database = Self::connect(settings, connect::Access::Own).await?;
         upkeep::start(&database, tasks).await?;
         Ok(database)
     }
 
-    /// Opens both files for reading beside a running server: no lock, no migration.
+    /// Opens the database for reading beside a running server: no lock, no migration.
     pub async fn inspect(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         Self::connect(settings, connect::Access::Inspect).await
     }
 
     /// Starts a writing transaction of the identity plane or of housekeeping.
     pub async fn system_tx(&self) -> Result<SystemTx, StoreError> {
-        Ok(SystemTx { tx: self.begin().await? })
+        let begin = self.backend().begin_statement();
+        Ok(SystemTx { tx: begin_on(&self.inner.writer, begin).await? })
+    }
+
+    /// Starts the projector's transaction: it has no rival but one that its watermark fences off.
+    pub(crate) async fn projector_tx(&self) -> Result<SystemTx, StoreError> {
+        let begin = self.backend().begin_background_statement();
+        Ok(SystemTx { tx: begin_on(&self.inner.background, begin).await? })
     }
 
     /// Starts a writing transaction that may touch the rows of `tenant` alone.
     pub async fn tenant_tx(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
-        Ok(TenantTx { tenant, tx: self.begin().await? })
+        let begin = self.backend().begin_background_statement();
+        Ok(TenantTx { tenant, tx: begin_on(&self.inner.background, begin).await? })
     }
 
-    /// Takes a connection for reading `tenantry.db`.
+    /// Takes a connection for reading everything but the log.
     pub async fn reader(&self) -> Result<Reader, StoreError> {
-        Ok(Reader { connection: self.inner.readers.acquire().await? })
+        let connection = self.inner.readers.acquire().await?;
+        Ok(Reader { backend: self.backend(), connection })
     }
 
-    /// Takes a connection for reading `journal.db`.
+    /// Takes a connection for reading the log.
     pub async fn journal_reader(&self) -> Result<Reader, StoreError> {
-        Ok(Reader { connection: self.inner.journal_readers.acquire().await? })
+        let connection = self.inner.journal_readers.acquire().await?;
+        Ok(Reader { backend: self.backend(), connection })
     }
 
-    /// Opens the one connection that writes to `journal.db`; the committer owns it.
+    /// Opens the one connection that writes to the log; the committer owns it.
     pub async fn journal_writer(&self) -> Result<JournalWriter, StoreError> {
-        let (backend, url) = (self.inner.backend, self.inner.journal_url.clone());
-        let connection = connect::single(backend, &url).await?;
+        let (backend, url) = (self.backend(), self.inner.place.journal_url.clone());
+        let connection = connect::single(backend, &url, Role::Journal).await?;
         Ok(JournalWriter { backend, url, connection })
     }
 
     /// Says which database this is.
     pub fn backend(&self) -> Backend {
-        self.inner.backend
+        self.inner.place.backend
     }
 
     /// The locked data folder.
@@ -253,14 +213,18 @@ impl Database {
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.journal_readers.close().await;
+        self.inner.background.close().await;
         self.inner.writer.close().await;
     }
+}
 
-    // `begin_with` may be cancelled: SQLite's driver rolls back a BEGIN that nobody waits for,
-    // and PostgreSQL's connections are rolled back when they return to their pool.
-    async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        Ok(self.inner.writer.begin_with(self.inner.backend.begin_statement()).await?)
-    }
+// `begin_with` may be cancelled: SQLite's driver rolls back a BEGIN that nobody waits for, and
+// PostgreSQL's connections are rolled back when they return to their pool.
+async fn begin_on(
+    pool: &AnyPool,
+    statement: &'static str,
+) -> Result<Transaction<'static, Any>, StoreError> {
+    Ok(pool.begin_with(statement).await?)
 }
 
 /// Changes by hand, as somebody with access to the files could make them.
@@ -281,105 +245,4 @@ impl Database {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         sqlx::raw_sql(sql).execute(session.connection()).await.expect("the statement runs");
     }
-}
-
-/// What a query function runs on; implemented by the transactions and the reader.
-pub trait Session: Send {
-    /// The connection, for the query functions of a family alone.
-    fn connection(&mut self) -> &mut AnyConnection;
-}
-
-/// A writing transaction over all rows; rolled back unless committed.
-#[derive(Debug)]
-pub struct SystemTx {
-    tx: Transaction<'static, Any>,
-}
-
-impl SystemTx {
-    /// Makes the changes durable.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
-    }
-}
-
-/// A writing transaction for one tenant; rolled back unless committed.
-#[derive(Debug)]
-pub struct TenantTx {
-    tenant: TenantId,
-    tx: Transaction<'static, Any>,
-}
-
-impl TenantTx {
-    /// The tenant whose rows may be touched.
-    pub fn tenant(&self) -> TenantId {
-        self.tenant
-    }
-
-    /// Makes the changes durable.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.tx.commit().await?)
-    }
-}
-
-/// A connection for reading; it sees the last committed state.
-#[derive(Debug)]
-pub struct Reader {
-    connection: PoolConnection<Any>,
-}
-
-impl Reader {
-    /// Holds one committed state in view until dropped, however many statements follow.
-    pub async fn freeze(&mut self) -> Result<Frozen<'_>, StoreError> {
-        use sqlx::Connection;
-        Ok(Frozen { tx: self.connection.begin().await? })
-    }
-}
-
-/// One committed state of the database, held in view.
-#[derive(Debug)]
-pub struct Frozen<'c> {
-    tx: Transaction<'c, Any>,
-}
-
-/// The only connection that writes to the journal.
-#[derive(Debug)]
-pub struct JournalWriter {
-    backend: Backend,
-    url: String,
-    connection: AnyConnection,
-}
-
-impl Session for SystemTx {
-    fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.tx
-    }
-}
-
-impl Session for TenantTx {
-    fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.tx
-    }
-}
-
-impl Session for Reader {
-    fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.connection
-    }
-}
-
-impl Session for Frozen<'_> {
-    fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.tx
-    }
-}
-
-impl Session for JournalWriter {
-    fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.connection
-    }
-}
-
-/// Refuses a change that did not touch exactly the rows that it was meant for.
-pub fn ensure_rows(table: &'static str, found: u64, expected: u64) -> Result<(), StoreError> {
-    if found == expected { Ok(()) } else { Err(StoreError::Changed { table }) }
 }

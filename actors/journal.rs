@@ -6,12 +6,14 @@
 
 pub mod entry;
 
+mod acquire;
 pub(crate) mod changes;
 mod commit;
 mod export;
 mod heads;
 mod incarnation;
 mod listings;
+mod lost;
 pub mod metrics;
 mod projector;
 mod quarantine;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::commit::{Head, Item};
 use self::entry::{Author, EntryBody, EntryError, EntryHash, Place};
+use self::lost::Lost;
 use self::quarantine::Quarantine;
 use self::room::Admission;
 use self::start::Running;
@@ -227,6 +230,7 @@ struct Inner {
     activations: Semaphore,
     tail: Arc<Tail>,
     quarantine: Arc<Quarantine>,
+    lost: Arc<Lost>,
     heads: watch::Receiver<Vec<Head>>,
     // Each ends one stage of the shutdown: no more hand-overs, no more retries, no more rows.
     stop: CancellationToken,
@@ -238,6 +242,9 @@ struct Inner {
 impl Journal {
     /// Takes a place in the queue for one hand-over of about `bytes`; never waits.
     pub fn room(&self, tenant: TenantId, bytes: usize) -> Result<Room, Overloaded> {
+        if self.inner.lost.holds(tenant) {
+            return Err(Overloaded::Unavailable);
+        }
         self.inner.admission.room(tenant, bytes)
     }
 
@@ -302,6 +309,21 @@ impl Journal {
         {
             tracing::warn!(%error, "the journal's connection did not close cleanly");
         }
+    }
+
+    /// Whether another server has taken the tenant's shard: nothing of it may be answered here.
+    pub fn is_lost(&self, tenant: TenantId) -> bool {
+        self.inner.lost.holds(tenant)
+    }
+
+    /// How many shards another server has taken.
+    pub fn lost_shards(&self) -> u32 {
+        self.inner.lost.count()
+    }
+
+    /// Changes whenever a shard is taken by another server.
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        self.inner.lost.changes()
     }
 
     /// The last committed row of every shard.

@@ -78,6 +78,8 @@ pub enum Readiness {
     Draining,
     /// Decisions cannot be made durable right now.
     CannotWrite,
+    /// Another server has taken tenants of this one; only a restart takes them back.
+    Replaced,
 }
 
 /// Why the house does not start.
@@ -206,6 +208,9 @@ impl House {
         if self.phase.load(Ordering::Acquire) == Self::DRAINING {
             return Readiness::Draining;
         }
+        if self.journal.lost_shards() > 0 {
+            return Readiness::Replaced;
+        }
         if can_write(&self.journal) { Readiness::Ready } else { Readiness::CannotWrite }
     }
 
@@ -303,7 +308,7 @@ impl Common {
 fn register(health: &Registry, journal: &Journal, storage: &Storage, studio: &Studio, mail: &Mail) {
     let asked = journal.clone();
     health.register_with("journal", Importance::Essential, move || {
-        if can_write(&asked) { Status::Ok } else { Status::Down }
+        if can_write(&asked) && asked.lost_shards() == 0 { Status::Ok } else { Status::Down }
     });
     health.register_breaker(Importance::Optional, storage.breaker());
     health.register_breaker(Importance::Optional, mail.breaker());

@@ -29,6 +29,7 @@ mod live;
 mod message;
 mod plan_store;
 mod reaper;
+mod replaced;
 mod shell;
 mod sleep;
 mod supervisor;

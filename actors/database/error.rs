@@ -40,6 +40,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The server did not answer in time: what was asked of it may have happened or not.
+    pub(crate) fn timed_out() -> Self {
+        sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()
+    }
+
     /// Whether the same call may succeed later without any change.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::DiskFull | Self::Busy | Self::Unavailable(_))
@@ -60,6 +65,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             _ => Self::Statement(error),
@@ -85,6 +91,8 @@ fn class_of(code: Option<&str>) -> Class {
             "53100" => Class::Full,
             "40001" | "40P01" | "55P03" => Class::Busy,
             "58030" => Class::Device,
+            // A server that was demoted to a standby: the next connection finds the primary.
+            "25006" => Class::Gone,
             _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
                 Class::Gone
             }

@@ -2,23 +2,31 @@
 
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use sqlx::any::AnyRow;
 use sqlx::{Connection, Row as _};
+use tokio::time::timeout;
 
-use super::{JournalWriter, Session, StoreError, connect, placeholders};
+use super::dialect::Role;
+use super::{Backend, JournalWriter, Session, StoreError, connect, placeholders};
 use crate::journal::row::{Row, RowHash};
 
 /// Shards that one statement can append to.
 pub(crate) const MAX_ROWS: usize = 64;
 const COLUMNS: usize = 6;
+/// Places that are looked at in one statement: two a shard.
+const MAX_PLACES: usize = 2 * MAX_ROWS;
+/// How long a server may take to commit a batch before its connection is given up: after that the
+/// outcome is not known, and the same rows are submitted on another connection.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-const LAST: &str = "SELECT shard, seq, epoch, batch_id, body, hash FROM journal \
-     WHERE shard = $1 ORDER BY seq DESC LIMIT 1";
 const AFTER: &str = "SELECT shard, seq, epoch, batch_id, body, hash FROM journal \
      WHERE shard = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 const AT: &str = "SELECT shard, seq, epoch, batch_id, body, hash FROM journal \
      WHERE shard = $1 AND seq = $2";
+/// The last row of a shard without its lines.
+const END: &str = "SELECT seq, epoch, hash FROM journal WHERE shard = $1 ORDER BY seq DESC LIMIT 1";
 const BATCH_AT: &str = "SELECT batch_id FROM journal WHERE shard = $1 AND seq = $2";
 
 /// The statement that appends `rows` rows; what exists already is left alone and not returned.
@@ -38,6 +46,17 @@ fn append_statement(rows: usize) -> &'static str {
     &texts[rows - 1]
 }
 
+/// The statement that reads the hashes at as many places as two a shard.
+fn hashes_statement() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        format!(
+            "SELECT shard, seq, hash FROM journal WHERE (shard, seq) IN (VALUES {})",
+            placeholders(MAX_PLACES, 2)
+        )
+    })
+}
+
 impl JournalWriter {
     /// Appends the rows in one statement and returns the places that were free.
     ///
@@ -54,7 +73,14 @@ impl JournalWriter {
                 .bind(Arc::clone(&row.body))
                 .bind(row.hash.to_string());
         }
-        let appended = query.fetch_all(&mut self.connection).await?;
+        let appended = query.fetch_all(&mut self.connection);
+        let appended = match self.backend {
+            // A file answers or fails.
+            Backend::Sqlite => appended.await?,
+            Backend::Postgres => {
+                timeout(ANSWER_WITHIN, appended).await.map_err(|_| StoreError::timed_out())??
+            }
+        };
         appended.iter().map(|row| Ok((shard(row, 0)?, row.try_get(1)?))).collect()
     }
 
@@ -67,14 +93,46 @@ impl JournalWriter {
         let row = sqlx::query(BATCH_AT)
             .bind(i64::from(shard))
             .bind(seq)
-            .fetch_optional(&mut self.connection)
-            .await?;
+            .fetch_optional(&mut self.connection);
+        let row = timeout(ANSWER_WITHIN, row).await.map_err(|_| StoreError::timed_out())??;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// The hashes of the rows that stand at some of these places, at most two a shard.
+    pub(crate) async fn hashes(
+        &mut self,
+        places: &[(u16, i64)],
+    ) -> Result<Vec<(u16, i64, RowHash)>, StoreError> {
+        let mut query = sqlx::query(hashes_statement());
+        // No row has a negative number: what is left of the statement finds nothing.
+        let nowhere = std::iter::repeat((0, -1));
+        for (shard, seq) in places.iter().copied().chain(nowhere).take(MAX_PLACES) {
+            query = query.bind(i64::from(shard)).bind(seq);
+        }
+        let rows = query.fetch_all(&mut self.connection);
+        let rows = timeout(ANSWER_WITHIN, rows).await.map_err(|_| StoreError::timed_out())??;
+        rows.iter()
+            .map(|row| {
+                let (shard, seq) = (shard(row, 0)?, row.try_get(1)?);
+                Ok((shard, seq, hash(row, 2, shard, seq)?))
+            })
+            .collect()
+    }
+
+    /// Where a shard ends: its last row, the epoch and the hash of it.
+    pub(crate) async fn end(
+        &mut self,
+        shard: u16,
+    ) -> Result<Option<(i64, i64, RowHash)>, StoreError> {
+        let query = sqlx::query(END).bind(i64::from(shard));
+        let Some(row) = query.fetch_optional(&mut self.connection).await? else { return Ok(None) };
+        let seq = row.try_get(0)?;
+        Ok(Some((seq, row.try_get(1)?, hash(&row, 2, shard, seq)?)))
     }
 
     /// Replaces the connection: the old one may be broken.
     pub(crate) async fn reopen(&mut self) -> Result<(), StoreError> {
-        self.connection = connect::single(self.backend, &self.url).await?;
+        self.connection = connect::single(self.backend, &self.url, Role::Journal).await?;
         Ok(())
     }
 
@@ -82,15 +140,6 @@ impl JournalWriter {
     pub(crate) async fn close(self) -> Result<(), StoreError> {
         Ok(self.connection.close().await?)
     }
-}
-
-/// The last row of a shard.
-pub(crate) async fn last(
-    session: &mut impl Session,
-    shard: u16,
-) -> Result<Option<Row>, StoreError> {
-    let row = sqlx::query(LAST).bind(i64::from(shard)).fetch_optional(session.connection()).await?;
-    row.as_ref().map(read).transpose()
 }
 
 /// The row at a place.
@@ -117,14 +166,18 @@ pub(crate) async fn after(
 
 fn read(row: &AnyRow) -> Result<Row, StoreError> {
     let (shard, seq) = (shard(row, 0)?, row.try_get(1)?);
-    let hash: &str = row.try_get(5)?;
-    let hash = RowHash::parse(hash).ok_or_else(|| StoreError::Corrupt {
+    let hash = hash(row, 5, shard, seq)?;
+    let body = Arc::new(row.try_get(4)?);
+    Ok(Row { shard, seq, epoch: row.try_get(2)?, batch_id: row.try_get(3)?, body, hash })
+}
+
+fn hash(row: &AnyRow, column: usize, shard: u16, seq: i64) -> Result<RowHash, StoreError> {
+    let text: &str = row.try_get(column)?;
+    RowHash::parse(text).ok_or_else(|| StoreError::Corrupt {
         table: "journal",
         id: format!("{shard}/{seq}"),
         column: "hash",
-    })?;
-    let body = Arc::new(row.try_get(4)?);
-    Ok(Row { shard, seq, epoch: row.try_get(2)?, batch_id: row.try_get(3)?, body, hash })
+    })
 }
 
 fn shard(row: &AnyRow, column: usize) -> Result<u16, StoreError> {
@@ -139,6 +192,6 @@ fn shard(row: &AnyRow, column: usize) -> Result<u16, StoreError> {
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
     let mut all: Vec<_> = (1..=MAX_ROWS).map(append_statement).collect();
-    all.extend([LAST, AFTER, AT, BATCH_AT]);
+    all.extend([AFTER, AT, BATCH_AT, END, hashes_statement()]);
     all
 }

@@ -38,9 +38,10 @@ static SET_WAKEUPS: Many = Many::new(
 static DROP_WAKEUPS: Many =
     Many::new("DELETE FROM wakeups WHERE (tenant_id, subject) IN (VALUES", 2, ")");
 
-const SET_WATERMARK: &str = "INSERT INTO journal_watermarks (shard, seq, hash) \
+const MOVE_WATERMARK: &str = "INSERT INTO journal_watermarks (shard, seq, hash) \
      VALUES ($1, $2, $3) \
-     ON CONFLICT (shard) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
+     ON CONFLICT (shard) DO UPDATE SET seq = excluded.seq, hash = excluded.hash \
+     WHERE journal_watermarks.seq = $4";
 const WATERMARKS: &str = "SELECT shard, seq, hash FROM journal_watermarks ORDER BY shard";
 const ADD_FAILURE: &str = "INSERT INTO projection_failures \
      (tenant_id, seq, shard, row_seq, reason, failed_at) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -148,16 +149,17 @@ async fn apply_wakeups(
     DROP_WAKEUPS.run(connection, &dropped).await
 }
 
-/// Moves the projected position of a shard.
-pub(crate) async fn set_watermark(
+/// Moves the projected position of a shard on from where it was; false when it is not there, and
+/// then the transaction must not go on. Who comes first locks the row: of two that project the
+/// same lines, one does.
+pub(crate) async fn move_watermark(
     tx: &mut SystemTx,
     shard: u16,
-    seq: i64,
-    hash: &str,
-) -> Result<(), StoreError> {
-    let query = sqlx::query(SET_WATERMARK).bind(i64::from(shard)).bind(seq).bind(hash);
-    query.execute(tx.connection()).await?;
-    Ok(())
+    from: i64,
+    (seq, hash): (i64, &str),
+) -> Result<bool, StoreError> {
+    let query = sqlx::query(MOVE_WATERMARK).bind(i64::from(shard)).bind(seq).bind(hash).bind(from);
+    Ok(query.execute(tx.connection()).await?.rows_affected() == 1)
 }
 
 /// The projected position of every shard that has one: shard, row, its hash.
@@ -211,6 +213,6 @@ pub(super) fn statements() -> Vec<&'static str> {
         [&ADD_CHUNKS, &ADD_KEYS, &ADD_USAGE, &SET_JOBS, &DROP_JOBS, &SET_WAKEUPS, &DROP_WAKEUPS];
     let mut all: Vec<&str> =
         many.iter().flat_map(|many| many.texts()).map(String::as_str).collect();
-    all.extend([SET_WATERMARK, WATERMARKS, ADD_FAILURE, FAILED_TENANTS]);
+    all.extend([MOVE_WATERMARK, WATERMARKS, ADD_FAILURE, FAILED_TENANTS]);
     all
 }

@@ -12,16 +12,12 @@ use crate::journal::row::{Row as LogRow, RowHash};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn settings(folder: &TempDir) -> DatabaseSettings {
-    DatabaseSettings {
-        url: None,
-        data_dir: folder.path().to_path_buf(),
-        fatal: FatalHook::default(),
-    }
+async fn settings(folder: &TempDir) -> DatabaseSettings {
+    testing::settings(folder.path()).await
 }
 
 async fn open(folder: &TempDir) -> Database {
-    Database::open(&settings(folder), &Tasks::new()).await.unwrap()
+    Database::open(&settings(folder).await, &Tasks::new()).await.unwrap()
 }
 
 #[tokio::test]
@@ -38,7 +34,7 @@ async fn a_folder_held_by_another_process_is_refused() {
     let mut said = String::new();
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
 
-    let refused = Database::open(&settings(&folder), &Tasks::new()).await.unwrap_err();
+    let refused = Database::open(&settings(&folder).await, &Tasks::new()).await.unwrap_err();
     drop(holder.stdin.take());
     holder.wait().unwrap();
 
@@ -50,10 +46,10 @@ async fn a_folder_held_by_another_process_is_refused() {
 async fn a_folder_is_free_again_once_its_owner_is_gone() {
     let folder = TempDir::new().unwrap();
     let tasks = Tasks::new();
-    let first = Database::open(&settings(&folder), &tasks).await.unwrap();
+    let first = Database::open(&settings(&folder).await, &tasks).await.unwrap();
 
     assert!(matches!(
-        Database::open(&settings(&folder), &tasks).await,
+        Database::open(&settings(&folder).await, &tasks).await,
         Err(DatabaseError::InUse { .. })
     ));
     first.close().await;
@@ -64,9 +60,12 @@ async fn a_folder_is_free_again_once_its_owner_is_gone() {
 
 #[tokio::test]
 async fn a_folder_without_a_journal_is_not_inspected() {
+    if testing::backend() != Backend::Sqlite {
+        return; // It is about files.
+    }
     let folder = TempDir::new().unwrap();
 
-    let error = Database::inspect(&settings(&folder)).await.unwrap_err();
+    let error = Database::inspect(&settings(&folder).await).await.unwrap_err();
 
     assert!(matches!(error, DatabaseError::Folder { .. }), "{error}");
     assert!(!folder.path().join("journal.db").exists(), "nothing is made by looking");
@@ -75,15 +74,22 @@ async fn a_folder_without_a_journal_is_not_inspected() {
 #[tokio::test]
 async fn other_databases_are_refused_by_name() {
     let folder = TempDir::new().unwrap();
-    let settings = DatabaseSettings { url: Some("mysql://host/name".into()), ..settings(&folder) };
+    let settings =
+        DatabaseSettings { url: Some("mysql://host/name".into()), ..settings(&folder).await };
 
     let error = Database::open(&settings, &Tasks::new()).await.unwrap_err();
 
-    assert_eq!(error.to_string(), "`mysql` databases are not served yet; use `sqlite://<path>`");
+    assert_eq!(
+        error.to_string(),
+        "`mysql` databases are not served; use `sqlite://<path>` or `postgres://…`"
+    );
 }
 
 #[tokio::test]
 async fn every_connection_waits_for_the_disk_and_leaves_checkpoints_to_upkeep() {
+    if testing::backend() != Backend::Sqlite {
+        return; // It is about files.
+    }
     let folder = TempDir::new().unwrap();
     let database = open(&folder).await;
     let mut tx = database.system_tx().await.unwrap();
@@ -131,6 +137,9 @@ async fn every_statement_can_be_prepared() {
 
 #[tokio::test]
 async fn a_full_disk_is_told_apart_and_leaves_the_place_free() {
+    if testing::backend() != Backend::Sqlite {
+        return; // It is about files.
+    }
     let folder = TempDir::new().unwrap();
     let database = open(&folder).await;
     let mut log = database.journal_writer().await.unwrap();
@@ -159,6 +168,9 @@ async fn a_full_disk_is_told_apart_and_leaves_the_place_free() {
 
 #[tokio::test]
 async fn a_transaction_on_a_full_disk_leaves_the_next_one_free() {
+    if testing::backend() != Backend::Sqlite {
+        return; // It is about files.
+    }
     let folder = TempDir::new().unwrap();
     let database = open(&folder).await;
     let insert = "INSERT INTO journal_watermarks (shard, seq, hash) \
@@ -213,14 +225,18 @@ async fn a_begin_that_nobody_waits_for_leaves_no_transaction_behind() {
 
 #[tokio::test]
 async fn a_file_removed_under_the_server_is_noticed() {
+    if testing::backend() != Backend::Sqlite {
+        return; // It is about files.
+    }
     let folder = TempDir::new().unwrap();
     let (seen, mut noticed) = tokio::sync::mpsc::channel(1);
     let fatal = FatalHook::new(move |fatal| {
         let _ = seen.try_send(fatal.clone());
     });
     let tasks = Tasks::new();
-    let _database =
-        Database::open(&DatabaseSettings { fatal, ..settings(&folder) }, &tasks).await.unwrap();
+    let _database = Database::open(&DatabaseSettings { fatal, ..settings(&folder).await }, &tasks)
+        .await
+        .unwrap();
 
     std::fs::remove_file(folder.path().join("journal.db")).unwrap();
 

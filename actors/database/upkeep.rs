@@ -1,4 +1,4 @@
-//! Keeps the files small and watches that they are still the ones that were opened.
+//! Keeps SQLite's files small and watches that the files are still the ones that were opened.
 //!
 //! Checkpoints run here, on connections of their own, so that no commit pays for one. A file that
 //! was removed or replaced under the server would swallow writes without an error: that ends it.
@@ -9,8 +9,9 @@ use std::time::Duration;
 use sqlx::{AnyConnection, Row};
 use tenantry_supervision::{Tasks, spawn};
 
+use super::dialect::Role;
 use super::files::Identity;
-use super::{Database, Fatal, StoreError, connect};
+use super::{Backend, Database, Fatal, StoreError, connect};
 
 /// How often the write-ahead logs are copied into their files.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
@@ -21,12 +22,14 @@ const RESTART_AT_PAGES: i64 = 65_536;
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 
-/// Starts the upkeep of both files; it ends with `tasks`.
+/// Starts the upkeep of the files; it ends with `tasks`.
 pub(super) async fn start(database: &Database, tasks: &Tasks) -> Result<(), StoreError> {
     let inner = &database.inner;
     let mut connections = Vec::new();
-    for url in [&inner.journal_url, &inner.main_url] {
-        connections.push(connect::single(inner.backend, url).await?);
+    if inner.place.backend == Backend::Sqlite {
+        for url in [&inner.place.journal_url, &inner.place.main_url] {
+            connections.push(connect::single(Backend::Sqlite, url, Role::Upkeep).await?);
+        }
     }
     let watched = watched_files(&mut connections, database).await?;
     let cancel = tasks.token();

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::database::{DatabaseSettings, FatalHook, audit as audit_rows, mail_outbox};
+use crate::database::{audit as audit_rows, mail_outbox, testing};
 use crate::ids::RequestId;
 use crate::mail::OpenedSecret;
 
@@ -38,11 +38,7 @@ impl Fixture {
     async fn start_with(mode: Mode, jwt_secret: Option<SecretString>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
-        let settings = DatabaseSettings {
-            url: None,
-            data_dir: folder.path().to_owned(),
-            fatal: FatalHook::default(),
-        };
+        let settings = testing::settings(folder.path()).await;
         let db = Database::open(&settings, &tasks).await.unwrap();
         let keys = KeyRing::open(folder.path()).unwrap();
         let clock = Arc::new(ManualClock::new("2026-11-23T09:00:00Z".parse().unwrap()));

@@ -7,6 +7,7 @@
 mod batch;
 mod bisect;
 mod log;
+mod look;
 mod submit;
 
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{Batch, Unit};
@@ -25,6 +26,7 @@ pub(super) use self::log::Log;
 use self::submit::Outcome;
 pub(super) use self::submit::chain_of;
 use super::incarnation::Incarnation;
+use super::lost::Lost;
 use super::room::{Admission, Gate};
 use super::row::{Row, RowHash, shard_of};
 use super::tail::Tail;
@@ -71,6 +73,7 @@ pub(super) struct Committer<L> {
     batches: u64,
     admission: Arc<Admission>,
     tail: Arc<Tail>,
+    lost: Arc<Lost>,
     fatal: FatalHook,
     give_up: CancellationToken,
 }
@@ -86,6 +89,7 @@ pub(super) struct Parts<L> {
     pub(super) run: String,
     pub(super) admission: Arc<Admission>,
     pub(super) tail: Arc<Tail>,
+    pub(super) lost: Arc<Lost>,
     pub(super) fatal: FatalHook,
     /// Ends retries at shutdown.
     pub(super) give_up: CancellationToken,
@@ -107,6 +111,7 @@ impl<L: Log> Committer<L> {
             batches: 0,
             admission: parts.admission,
             tail: parts.tail,
+            lost: parts.lost,
             fatal: parts.fatal,
             give_up: parts.give_up,
         }
@@ -114,6 +119,10 @@ impl<L: Log> Committer<L> {
 
     /// Commits until `stop` is cancelled and what came before it is decided; returns the log.
     pub(super) async fn run(mut self, stop: CancellationToken) -> L {
+        // The embedded log is locked: nobody can take it.
+        let may_lose = self.heads.len() > 1;
+        let mut beat = interval(look::LOOK_EVERY);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if stop.is_cancelled() {
                 // What was handed over before is still committed.
@@ -128,6 +137,13 @@ impl<L: Log> Committer<L> {
                         }
                     }
                     () = stop.cancelled(), if !self.inbox.is_closed() => continue,
+                    _ = beat.tick(), if may_lose => {
+                        if let Err(fatal) = self.look().await {
+                            self.abandon(&fatal);
+                            break;
+                        }
+                        continue;
+                    }
                 }
             } else {
                 while let Ok(item) = self.inbox.try_recv() {
@@ -188,18 +204,21 @@ impl<L: Log> Committer<L> {
             Outcome::Decided { lost } => {
                 for row in &rows {
                     let head = &mut self.heads[usize::from(row.shard)];
-                    if lost.contains(&row.shard) {
-                        head.is_lost = true;
-                    } else {
+                    if !lost.contains(&row.shard) {
                         (head.seq, head.hash) = (row.seq, row.hash);
                     }
                 }
                 self.published.send_modify(|published| published.clone_from(&self.heads));
+                for shard in &lost {
+                    self.lose(*shard);
+                }
                 self.release(batch, &rows, &lost);
                 match lost.first() {
                     // The embedded log has one owner for as long as the process lives.
                     Some(&shard) if self.heads.len() == 1 => Err(Fatal::Fenced { shard }),
-                    _ => Ok(None),
+                    // Whoever took one has probably taken more.
+                    Some(_) => self.look().await.map(|()| None),
+                    None => Ok(None),
                 }
             }
             Outcome::Rejected => {
@@ -247,14 +266,6 @@ impl<L: Log> Committer<L> {
             *kinds.entry(line.body.kind()).or_default() += 1;
         }
         self.tail.push(committed);
-        for shard in lost {
-            let count = self.shard_count();
-            for (tenant, incarnation) in &self.live {
-                if shard_of(*tenant, count) == *shard {
-                    incarnation.retire();
-                }
-            }
-        }
         for unit in batch.units {
             match unit {
                 Unit::Append { shard, incarnation, done, room, .. } => {

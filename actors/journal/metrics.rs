@@ -24,6 +24,8 @@ pub const QUEUE_DEPTH: &str = "tenantry_journal_queue_depth";
 pub const PROJECTOR_LAG: &str = "tenantry_projector_lag_rows";
 /// Committed bytes that are not projected yet.
 pub const PROJECTOR_LAG_BYTES: &str = "tenantry_projector_lag_bytes";
+/// Shards that another server has taken.
+pub const SHARDS_LOST: &str = "tenantry_journal_shards_lost";
 /// Entries that could not be projected.
 pub const PROJECTION_FAILURES: &str = "tenantry_projection_failures_total";
 
@@ -37,6 +39,7 @@ pub fn describe() {
     describe_gauge!(QUEUE_DEPTH, Unit::Count, "Hand-overs that wait for their commit.");
     describe_gauge!(PROJECTOR_LAG, Unit::Count, "Committed rows that are not projected yet.");
     describe_gauge!(PROJECTOR_LAG_BYTES, Unit::Bytes, "Committed bytes not projected yet.");
+    describe_gauge!(SHARDS_LOST, Unit::Count, "Shards that another server has taken.");
     describe_counter!(PROJECTION_FAILURES, Unit::Count, "Entries that could not be projected.");
 }
 
@@ -70,4 +73,9 @@ pub(super) fn waiting(queued: usize, rows: usize, bytes: usize) {
 /// An entry could not be projected.
 pub(super) fn projection_failed() {
     counter!(PROJECTION_FAILURES).increment(1);
+}
+
+/// So many shards are somebody else's.
+pub(super) fn lost(count: u32) {
+    gauge!(SHARDS_LOST).set(f64::from(count));
 }

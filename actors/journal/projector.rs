@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::Changes;
@@ -15,7 +15,7 @@ use super::room::Admission;
 use super::tail::{CommittedRow, Tail, Waiting};
 use crate::clock::SharedClock;
 use crate::database::projections::{self, Failure};
-use crate::database::{Database, Fatal, StoreError, SystemTx};
+use crate::database::{Backend, Database, Fatal, StoreError, SystemTx};
 use crate::ids::TenantId;
 
 /// Lines that nobody waits for are projected at most so much later than committed: the more of a
@@ -27,6 +27,9 @@ const LINGER_WITH_NEWS: Duration = Duration::from_millis(100);
 const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
 /// Tries of one transaction before the process is ended; a full disk is waited for without end.
 const MAX_TRIES: u32 = 10;
+/// How long one transaction may take before its connection is given up: a server that was cut off
+/// without a word never answers.
+const TURN_WITHIN: Duration = Duration::from_mins(1);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -88,7 +91,7 @@ impl Projector {
         let (mut wait, mut tries) = (RETRY_FIRST, 0);
         loop {
             let Err(error) = self.drain().await else { return true };
-            tries = if matches!(error, StoreError::DiskFull) { 0 } else { tries + 1 };
+            tries = if self.will_mend(&error) { 0 } else { tries + 1 };
             let is_lost = matches!(error, StoreError::Io(_)) || tries >= MAX_TRIES;
             tracing::warn!(error = chain_of(&error), tries, "projecting is tried again");
             if is_lost {
@@ -110,24 +113,72 @@ impl Projector {
             if rows.is_empty() {
                 return Ok(());
             }
-            self.project(&rows).await?;
-            self.tail.advance(rows.len());
+            let turn = timeout(TURN_WITHIN, self.project(&rows)).await;
+            if turn.map_err(|_| StoreError::timed_out())?? {
+                self.tail.advance(rows.len());
+            }
             // Without this a gauge would show, all through an idle night, what once waited.
             self.look();
         }
     }
 
-    async fn project(&self, rows: &[Arc<CommittedRow>]) -> Result<(), StoreError> {
+    /// Whether the database only has to be waited for.
+    fn will_mend(&self, error: &StoreError) -> bool {
+        match self.database.backend() {
+            Backend::Sqlite => matches!(error, StoreError::DiskFull),
+            // A server that is away comes back; until then nothing new is admitted for long.
+            Backend::Postgres => error.is_transient(),
+        }
+    }
+
+    /// Starts a transaction that projects these rows and no row before them a second time. None
+    /// when the tables are not where we left them: then they are asked where they are.
+    async fn begin(&self, rows: &[Arc<CommittedRow>]) -> Result<Option<SystemTx>, StoreError> {
+        let mut last = BTreeMap::new();
+        for row in rows {
+            last.insert(row.shard, row);
+        }
+        let mut tx = self.database.projector_tx().await?;
+        for (shard, row) in last {
+            let (from, hash) = (self.tail.watermark(shard), row.hash.to_string());
+            if !projections::move_watermark(&mut tx, shard, from, (row.seq, &hash)).await? {
+                drop(tx);
+                self.reconcile().await?;
+                return Ok(None);
+            }
+        }
+        Ok(Some(tx))
+    }
+
+    /// Goes on from where the tables are: a transaction of ours was committed without an answer,
+    /// or another server has projected our rows after it took the shard.
+    async fn reconcile(&self) -> Result<(), StoreError> {
+        let mut reader = self.database.reader().await?;
+        let mut is_ahead = false;
+        for (shard, seq, _) in projections::watermarks(&mut reader).await? {
+            let shard = u16::try_from(shard).unwrap_or(u16::MAX);
+            if seq > self.tail.watermark(shard) {
+                self.tail.settle(shard, seq);
+                is_ahead = true;
+            }
+        }
+        self.quarantine.refresh(&mut reader).await?;
+        if is_ahead { Ok(()) } else { Err(StoreError::Changed { table: "journal_watermarks" }) }
+    }
+
+    /// Projects the rows; false when somebody had done it for some of them already.
+    async fn project(&self, rows: &[Arc<CommittedRow>]) -> Result<bool, StoreError> {
         let (changes, mut failures) = changes_of(rows);
         let changes: Vec<&Changes> = changes.values().collect();
-        let mut tx = self.database.system_tx().await?;
+        let Some(mut tx) = self.begin(rows).await? else { return Ok(false) };
         if let Err(error) = projections::apply(&mut tx, &changes).await {
             if !matches!(error, StoreError::Statement(_) | StoreError::Duplicate) {
                 return Err(error);
             }
             // Somebody's lines cannot be stored: find out whose, so that the others go on.
             drop(tx);
-            tx = self.database.system_tx().await?;
+            let Some(again) = self.begin(rows).await? else { return Ok(false) };
+            tx = again;
             apply_one_by_one(&mut tx, &changes, rows, &mut failures).await?;
         }
         for failure in &failures {
@@ -139,13 +190,6 @@ impl Projector {
             );
             projections::add_failure(&mut tx, failure, self.clock.now().as_micros()).await?;
         }
-        let mut last = BTreeMap::new();
-        for row in rows {
-            last.insert(row.shard, row);
-        }
-        for (shard, row) in last {
-            projections::set_watermark(&mut tx, shard, row.seq, &row.hash.to_string()).await?;
-        }
         tx.commit().await?;
         for failure in failures {
             metrics::projection_failed();
@@ -153,7 +197,7 @@ impl Projector {
                 self.quarantine.add(tenant);
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use crate::database::{Database, StoreError, projections};
+use crate::database::{Database, Reader, StoreError, projections};
 use crate::ids::TenantId;
 
 /// The set, readable on every call.
@@ -18,11 +18,16 @@ pub(super) struct Quarantine {
 impl Quarantine {
     pub(super) async fn load(database: &Database) -> Result<Self, StoreError> {
         let quarantine = Self::default();
-        let tenants = projections::failed_tenants(&mut database.reader().await?).await?;
-        for tenant in tenants {
-            quarantine.add(tenant);
-        }
+        quarantine.refresh(&mut database.reader().await?).await?;
         Ok(quarantine)
+    }
+
+    /// Adds those that the tables name: somebody else may have projected.
+    pub(super) async fn refresh(&self, reader: &mut Reader) -> Result<(), StoreError> {
+        for tenant in projections::failed_tenants(reader).await? {
+            self.add(tenant);
+        }
+        Ok(())
     }
 
     pub(super) fn add(&self, tenant: TenantId) {

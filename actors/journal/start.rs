@@ -9,12 +9,13 @@ use tenantry_supervision::{Task, Tasks, spawn};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::acquire;
 use super::commit::{Committer, Head, Parts};
 use super::heads::Signing;
+use super::lost::Lost;
 use super::projector::Projector;
 use super::quarantine::Quarantine;
 use super::room::{Admission, MAX_QUEUED};
-use super::row::{Row, RowHash};
 use super::tail::Tail;
 use super::{Inner, Journal, JournalError, MAX_ACTIVATIONS};
 use crate::clock::SharedClock;
@@ -59,10 +60,9 @@ impl Journal {
     ) -> Result<Self, JournalError> {
         let run = random_name();
         let mut log = database.journal_writer().await?;
-        let mut heads = Vec::new();
-        for shard in 0..database.backend().shard_count() {
-            heads.push(acquire(&mut log, shard, &run, &clock).await?);
-        }
+        let shard_count = database.backend().shard_count();
+        let heads = acquire::all(&mut log, shard_count, &run, &clock).await?;
+        let lost = Arc::new(Lost::new(shard_count));
         let admission = Admission::new();
         let watermarks = watermarks(database, heads.len()).await?;
         let tail = Tail::new(Arc::clone(&admission), watermarks);
@@ -88,6 +88,7 @@ impl Journal {
             run,
             admission: Arc::clone(&admission),
             tail: Arc::clone(&tail),
+            lost: Arc::clone(&lost),
             fatal: database.fatal().clone(),
             give_up: give_up.clone(),
         });
@@ -116,6 +117,7 @@ impl Journal {
                 activations: Semaphore::new(MAX_ACTIVATIONS),
                 tail,
                 quarantine,
+                lost,
                 heads: heads_seen,
                 stop,
                 give_up,
@@ -124,37 +126,6 @@ impl Journal {
             }),
         })
     }
-}
-
-/// Appends the row that begins a new epoch: from here on an older owner's append fails.
-async fn acquire(
-    log: &mut JournalWriter,
-    shard: u16,
-    run: &str,
-    clock: &SharedClock,
-) -> Result<Head, JournalError> {
-    let last = rows::last(log, shard).await?;
-    let (seq, epoch, hash) =
-        last.map_or((0, 0, RowHash::START), |row| (row.seq, row.epoch, row.hash));
-    let (seq, epoch) = (seq + 1, epoch + 1);
-    let body = format!(
-        "{{\"v\":1,\"kind\":\"epoch\",\"shard\":{shard},\"epoch\":{epoch},\"at\":\"{}\"}}\n",
-        clock.now()
-    );
-    let mut row = Row {
-        shard,
-        seq,
-        epoch,
-        batch_id: format!("{run}-epoch"),
-        body: Arc::new(body),
-        hash: RowHash::START,
-    };
-    row.hash = row.chain(hash);
-    let appended = log.append(std::slice::from_ref(&row)).await?;
-    if appended.is_empty() && log.batch_at(shard, seq).await?.as_ref() != Some(&row.batch_id) {
-        return Err(super::AppendError::Fenced.into());
-    }
-    Ok(Head { seq, epoch, hash: row.hash, is_lost: false })
 }
 
 /// Reads how far the projections are, and checks that the log still holds what they have seen.
@@ -195,6 +166,8 @@ async fn catch_up(
             seq = last.seq;
             projector.tail.push(found.iter().map(super::read::committed_row));
             projector.drain().await?;
+            // An owner that was replaced a moment ago may still project what it committed.
+            seq = seq.max(projector.tail.watermark(shard));
         }
     }
     Ok(())

@@ -139,6 +139,21 @@ impl Tail {
         });
     }
 
+    /// Goes to where the tables are: rows up to there were projected, by whomever.
+    pub(super) fn settle(&self, shard: u16, seq: i64) {
+        let mut inner = self.lock();
+        let is_left = |row: &Arc<CommittedRow>| row.shard != shard || row.seq > seq;
+        inner.queue.retain(is_left);
+        inner.bytes = inner.queue.iter().map(|row| row.bytes).sum();
+        inner.is_urgent &= !inner.queue.is_empty();
+        self.admission.set_tail_bytes(inner.bytes);
+        drop(inner);
+        self.watermarks.send_modify(|watermarks| {
+            let known = &mut watermarks[usize::from(shard)];
+            *known = seq.max(*known);
+        });
+    }
+
     /// Waits for a row to arrive, or for somebody who is in a hurry.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;

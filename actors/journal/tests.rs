@@ -6,7 +6,6 @@ mod recovering;
 mod refusing;
 mod tampering;
 
-use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -16,7 +15,7 @@ use tokio::sync::oneshot;
 use super::testing::{Scribe, tenant};
 use super::*;
 use crate::clock::{ManualClock, SharedClock};
-use crate::database::{DatabaseSettings, FatalHook};
+use crate::database::testing::settings;
 use crate::privacy::keys::KeyRing;
 
 const BUDGET: Duration = Duration::from_secs(20);
@@ -31,10 +30,6 @@ struct Server {
     keys: KeyRing,
 }
 
-fn settings(folder: &Path) -> DatabaseSettings {
-    DatabaseSettings { url: None, data_dir: folder.to_path_buf(), fatal: FatalHook::default() }
-}
-
 impl Server {
     async fn start(folder: &TempDir) -> Self {
         Self::try_start(folder).await.unwrap()
@@ -42,7 +37,7 @@ impl Server {
 
     async fn try_start(folder: &TempDir) -> Result<Self, JournalError> {
         let tasks = Tasks::new();
-        let database = Database::open(&settings(folder.path()), &tasks).await.unwrap();
+        let database = Database::open(&settings(folder.path()).await, &tasks).await.unwrap();
         let keys = KeyRing::open(folder.path()).unwrap();
         let signer = Some(Arc::new(keys.signing_key("journal", 1).unwrap()));
         let clock: SharedClock = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)));
@@ -64,7 +59,7 @@ impl Server {
         for _ in 0..TRIES {
             // A statement in flight may still end and take a place in the log.
             let tasks = Tasks::new();
-            if Database::open(&settings(folder.path()), &tasks).await.is_ok() {
+            if Database::open(&settings(folder.path()).await, &tasks).await.is_ok() {
                 tasks.finish(BUDGET).await;
                 if let Ok(server) = Self::try_start(folder).await {
                     return server;

@@ -11,7 +11,7 @@ use tenantry_supervision::breaker::BreakerState;
 use self::sink::{Behaviour, Sink};
 use super::*;
 use crate::clock::{Clock, SystemClock};
-use crate::database::{DatabaseSettings, FatalHook, mail_outbox, projections};
+use crate::database::{mail_outbox, projections, testing};
 use crate::identity::{
     ClientInfo, Identity, IdentityDeps, IdentitySettings, LinkRequest, Mode, Proof,
 };
@@ -40,8 +40,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let (tasks, clock) = (Tasks::new(), Arc::new(SystemClock));
         let sink = Sink::start(&tasks, behaviour).await;
-        let (data_dir, fatal) = (folder.path().to_owned(), FatalHook::default());
-        let settings = DatabaseSettings { url: None, data_dir, fatal };
+        let settings = testing::settings(folder.path()).await;
         let db = Database::open(&settings, &tasks).await.unwrap();
         let (keys, wake) = (KeyRing::open(folder.path()).unwrap(), Wake::new());
         let url = "https://app.example.test".to_owned();

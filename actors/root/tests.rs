@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::database::testing;
 use crate::identity::Mode;
 use crate::ids::RequestId;
 use crate::intents::{self, Intent};
@@ -13,7 +14,7 @@ async fn house(folder: &Path) -> House {
     let public_url = "http://localhost:8080".to_owned();
     let settings = HouseSettings {
         data_dir: folder.to_path_buf(),
-        database_url: None,
+        database_url: testing::url(folder).await,
         catalogue: Catalogue::builtin(),
         storage: StorageSettings { dir: folder.join("storage") },
         studio: StudioSettings {

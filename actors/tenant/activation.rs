@@ -36,6 +36,10 @@ pub(super) async fn find(
         if shell.journal.is_quarantined(tenant) {
             return Err(UNPROJECTED);
         }
+        // Another server owns it: what is in memory here may be old.
+        if shell.journal.is_lost(tenant) {
+            return Err(TenantError::Unavailable);
+        }
         match shell.directory.route(tenant) {
             Route::Live(live) => return Ok(live),
             Route::Refused(error) => return Err(error),

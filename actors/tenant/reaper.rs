@@ -101,6 +101,7 @@ async fn due(shell: &Shell) -> Result<Vec<TenantId>, StoreError> {
         last = Some(*end);
         let sleeping = page.into_iter().map(|(_, tenant)| tenant);
         let sleeping = sleeping.filter(|tenant| shell.directory.live(*tenant).is_none());
+        let sleeping = sleeping.filter(|tenant| !shell.journal.is_lost(*tenant));
         tenants.extend(sleeping.filter(|tenant| seen.insert(*tenant)));
     }
 }

@@ -64,6 +64,7 @@ impl Tenants {
     pub async fn start(deps: TenantDeps) -> Result<Self, TenantError> {
         let shell = Shell::start(deps).await?;
         super::reaper::start(&shell);
+        super::replaced::start(&shell);
         super::sleep::start(&shell);
         Ok(Self { shell })
     }

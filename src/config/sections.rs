@@ -93,7 +93,7 @@ section! {
 section! {
     /// The database.
     DatabaseSection in "database" {
-        /// `sqlite://…`; the default is `sqlite://<data dir>/tenantry.db`.
+        /// `sqlite://…` or `postgres://…`; the default is `sqlite://<data dir>/tenantry.db`.
         url: Option<Secret> = None, env "DATABASE_URL";
     }
 }

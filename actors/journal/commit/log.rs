@@ -1,7 +1,7 @@
 //! What the committer needs of a database: tests put a scripted one in its place.
 
 use crate::database::{JournalWriter, StoreError};
-use crate::journal::row::Row;
+use crate::journal::row::{Row, RowHash};
 
 /// An append-only table whose places are taken once.
 pub(crate) trait Log: Send + 'static {
@@ -18,6 +18,12 @@ pub(crate) trait Log: Send + 'static {
         seq: i64,
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 
+    /// The hashes of the rows that stand at some of these places.
+    fn hashes(
+        &mut self,
+        places: &[(u16, i64)],
+    ) -> impl Future<Output = Result<Vec<(u16, i64, RowHash)>, StoreError>> + Send;
+
     /// Makes a new connection in place of one that may be broken.
     fn reopen(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -29,6 +35,13 @@ impl Log for JournalWriter {
 
     async fn batch_at(&mut self, shard: u16, seq: i64) -> Result<Option<String>, StoreError> {
         Self::batch_at(self, shard, seq).await
+    }
+
+    async fn hashes(
+        &mut self,
+        places: &[(u16, i64)],
+    ) -> Result<Vec<(u16, i64, RowHash)>, StoreError> {
+        Self::hashes(self, places).await
     }
 
     async fn reopen(&mut self) -> Result<(), StoreError> {

@@ -72,8 +72,18 @@ impl<L: Log> Committer<L> {
                 }
             }
             wait = RETRY_MAX.min(wait * 2);
-            if is_unknown && let Err(error) = self.log.reopen().await {
-                tracing::warn!(error = chain_of(&error), "the journal cannot be reached");
+            if is_unknown {
+                let reopened = match self.log.reopen().await {
+                    Ok(()) => self.look_back().await,
+                    Err(error) => Err(error),
+                };
+                match reopened {
+                    Ok(Ok(())) => {}
+                    Ok(Err(fatal)) => return Outcome::Broken(AppendError::OutcomeUnknown, fatal),
+                    Err(error) => {
+                        tracing::warn!(error = chain_of(&error), "the journal cannot be reached");
+                    }
+                }
             }
         }
     }

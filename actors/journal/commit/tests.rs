@@ -114,6 +114,17 @@ impl Log for Scripted {
         Ok(self.lock().table.get(&(shard, seq)).map(|row| row.batch_id.clone()))
     }
 
+    async fn hashes(
+        &mut self,
+        places: &[(u16, i64)],
+    ) -> Result<Vec<(u16, i64, RowHash)>, StoreError> {
+        let script = self.lock();
+        let rows = places.iter().filter_map(|place| script.table.get(place));
+        let found = rows.map(|row| (row.shard, row.seq, row.hash));
+        // The row that the head of the bench stands for.
+        Ok(found.chain([(0, 1, RowHash::START)]).collect())
+    }
+
     async fn reopen(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
@@ -150,6 +161,7 @@ impl Bench {
             run: "run".into(),
             admission: Arc::clone(&admission),
             tail,
+            lost: Arc::new(Lost::new(1)),
             fatal: FatalHook::new(move |fatal| raised.lock().unwrap().push(fatal.clone())),
             give_up: give_up.clone(),
         });

@@ -12,7 +12,7 @@ use tenantry_supervision::{Deadline, Tasks};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SharedClock, SystemClock};
-use crate::database::{Database, DatabaseSettings, FatalHook};
+use crate::database::{Database, testing};
 use crate::ids::{JobId, RequestId, TenantId};
 use crate::journal::{Journal, JournalSettings};
 use crate::privacy::keys::KeyRing;
@@ -145,11 +145,7 @@ impl House {
     pub(super) async fn start(folder: &Path, studio: &Arc<Scripted>) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
         let tasks = Tasks::new();
-        let settings = DatabaseSettings {
-            url: None,
-            data_dir: folder.to_path_buf(),
-            fatal: FatalHook::default(),
-        };
+        let settings = testing::settings(folder).await;
         let database = Database::open(&settings, &tasks).await.unwrap();
         let settings = JournalSettings::default();
         let journal =
