@@ -50,10 +50,10 @@ fn append_statement(rows: usize) -> &'static str {
 fn hashes_statement() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
-        format!(
-            "SELECT shard, seq, hash FROM journal WHERE (shard, seq) IN (VALUES {})",
-            placeholders(MAX_PLACES, 2)
-        )
+        // A list of values has no column to take its types from: those of the first row tell.
+        let places = placeholders(MAX_PLACES, 2);
+        let typed = places.replacen("$1, $2", "CAST($1 AS BIGINT), CAST($2 AS BIGINT)", 1);
+        format!("SELECT shard, seq, hash FROM journal WHERE (shard, seq) IN (VALUES {typed})")
     })
 }
 

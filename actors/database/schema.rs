@@ -71,7 +71,7 @@ async fn compare_by_bytes(connection: &mut AnyConnection) -> Result<(), StoreErr
 }
 
 /// The names of the tables that the migrations make.
-fn own_tables() -> BTreeSet<&'static str> {
+pub(super) fn own_tables() -> BTreeSet<&'static str> {
     let both = JOURNAL_MIGRATIONS.iter().chain(MAIN_MIGRATIONS.iter());
     both.flat_map(|migration| migration.sql.as_str().lines())
         .filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split([' ', '(']).next())

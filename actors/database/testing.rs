@@ -7,14 +7,51 @@ use std::path::Path;
 use std::str::FromStr;
 
 use sqlx::any::{AnyConnectOptions, install_default_drivers};
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 
-use super::{Backend, DatabaseSettings, FatalHook};
+use super::{Backend, Database, DatabaseSettings, FatalHook, Session};
 
 /// The server that tests use in place of files.
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests is no configuration")]
 fn server() -> Option<String> {
     std::env::var("TENANTRY_TEST_DATABASE").ok()
+}
+
+impl Database {
+    /// Refuses rows of a table from now on, when `condition` holds for `NEW`.
+    pub(crate) async fn poison(&self, table: &str, condition: &str) {
+        let sql = match self.backend() {
+            Backend::Sqlite => format!(
+                "CREATE TRIGGER poison BEFORE INSERT ON {table} WHEN {condition} \
+                 BEGIN SELECT RAISE(ABORT, 'poison'); END"
+            ),
+            Backend::Postgres => format!(
+                "CREATE FUNCTION poison() RETURNS TRIGGER LANGUAGE plpgsql \
+                 AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$; \
+                 CREATE TRIGGER poison BEFORE INSERT ON {table} FOR EACH ROW \
+                 WHEN ({condition}) EXECUTE FUNCTION poison()"
+            ),
+        };
+        match table {
+            "journal" => self.tamper_journal(&sql).await,
+            _ => self.tamper(&sql).await,
+        }
+    }
+
+    /// Every row of every table as text, as a thief of the server's disk would have it.
+    pub(crate) async fn dump(&self) -> String {
+        let mut reader = self.reader().await.expect("a reader");
+        let mut text = String::new();
+        for table in super::schema::own_tables() {
+            let sql = AssertSqlSafe(format!("SELECT CAST({table} AS TEXT) FROM {table}"));
+            let rows = sqlx::query(sql).fetch_all(reader.connection()).await.expect("its rows");
+            for row in rows {
+                text += &row.get::<String, _>(0);
+                text.push('\n');
+            }
+        }
+        text
+    }
 }
 
 /// Which database this run's tests use.

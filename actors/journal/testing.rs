@@ -14,8 +14,10 @@ pub(super) struct Scribe {
     last: HashMap<TenantId, (u64, EntryHash)>,
 }
 
+/// A tenant; the first few live in the first shard of any database, so that a test knows their rows.
 pub(super) fn tenant(number: u128) -> TenantId {
-    TenantId::from_bits(number)
+    const NEIGHBOURS: u128 = 10;
+    TenantId::from_bits(if number < NEIGHBOURS { number << 64 } else { number })
 }
 
 impl Scribe {

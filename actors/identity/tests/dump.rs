@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::*;
+use crate::database::Backend;
 
 /// Shortest text that could be a secret: a code has eight characters.
 const SHORTEST: usize = 8;
@@ -16,7 +17,7 @@ async fn the_files_hold_no_usable_secret_and_nothing_personal() {
     let key = world.identity.rotate_default_key(&who, &world.client()).await.unwrap();
     let made = world.identity.create_tenants("secret-project", 1).await.unwrap().remove(0);
 
-    let bytes = every_byte(&world);
+    let bytes = every_byte(&world).await;
 
     let personal = ["very.personal", ADA, "secret-project", "Netscape", "192.0.2.7"];
     let plain_code = code.replace('-', "");
@@ -43,8 +44,11 @@ async fn the_files_hold_no_usable_secret_and_nothing_personal() {
 }
 
 /// Reads the database with its log, and the key store; not the master key.
-fn every_byte(world: &Fixture) -> Vec<u8> {
-    let mut bytes = Vec::new();
+async fn every_byte(world: &Fixture) -> Vec<u8> {
+    let mut bytes = match world.db.backend() {
+        Backend::Sqlite => Vec::new(),
+        Backend::Postgres => world.db.dump().await.into_bytes(),
+    };
     for entry in fs::read_dir(world.folder.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {

@@ -138,11 +138,7 @@ async fn an_entry_that_cannot_be_projected_stops_its_tenant_alone() {
     let folder = TempDir::new().unwrap();
     let server = Server::start(&folder).await;
     let sick = tenant(7);
-    let trigger = format!(
-        "CREATE TRIGGER poison BEFORE INSERT ON chunks WHEN NEW.tenant_id = '{sick}' \
-         BEGIN SELECT RAISE(ABORT, 'poison'); END"
-    );
-    server.database.tamper(&trigger).await;
+    server.database.poison("chunks", &format!("NEW.tenant_id = '{sick}'")).await;
     let mut scribe = Scribe::default();
     let mut last = None;
     for number in [7, 1] {

@@ -6,13 +6,7 @@ async fn an_entry_that_the_database_refuses_fails_alone() {
     let folder = TempDir::new().unwrap();
     let mut scribe = Scribe::default();
     let server = Server::start(&folder).await;
-    server
-        .database
-        .tamper_journal(
-            "CREATE TRIGGER refuse BEFORE INSERT ON journal WHEN new.body LIKE '%poison%' \
-             BEGIN SELECT RAISE(ABORT, 'refused'); END",
-        )
-        .await;
+    server.database.poison("journal", "NEW.body LIKE '%poison%'").await;
     let mut lives = Vec::new();
     for number in 1..=20 {
         lives.push(server.journal.activate(tenant(number)).await.unwrap().incarnation);
