@@ -19,6 +19,7 @@ mod requests;
 mod scrape;
 mod server;
 mod statement;
+mod watch;
 
 use args::{BenchArgs, LoadArgs};
 use statement::StatementArgs;

@@ -14,7 +14,7 @@ use crate::server::get;
 /// Numbers that are the same after a measurement as before, if nothing was put off or went wrong.
 const WATCHED: [&str; 7] = [
     "tenantry_projector_lag_rows",
-    "tenantry_projector_lag_bytes",
+    LAG_BYTES,
     "tenantry_journal_queue_depth",
     "tenantry_actor_mailbox_depth",
     "tenantry_tasks_running",
@@ -25,6 +25,8 @@ const WATCHED: [&str; 7] = [
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 /// How often is looked.
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+/// Committed bytes that are not projected yet.
+const LAG_BYTES: &str = "tenantry_projector_lag_bytes";
 /// Committed entries, by kind.
 const ENTRIES: &str = "tenantry_journal_entries_total";
 /// Tenants whose actor is awake.
@@ -64,6 +66,11 @@ impl Metrics {
     /// Tells how many tenants are awake.
     pub(crate) fn awake(&self) -> u64 {
         self.sum(AWAKE, "")
+    }
+
+    /// Tells how many committed bytes are not projected yet.
+    pub(crate) fn lag_bytes(&self) -> u64 {
+        self.sum(LAG_BYTES, "")
     }
 
     /// Adds up a metric over those of its labels that contain a text; what is not there is nothing.

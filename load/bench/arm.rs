@@ -11,6 +11,7 @@ use crate::generator::{Pace, Plan, Tally, run};
 use crate::process::{cpu_of, cpu_of_family, own_cpu, resident_bytes};
 use crate::requests::Requests;
 use crate::scrape::{Metrics, Settled, settle};
+use crate::watch::{Watch, growth};
 
 /// How long each round runs before it counts.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -18,9 +19,9 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const OPEN_LOOP_CONNECTIONS: u32 = 2;
 /// How long a figure's rounds take together, at least.
 const COUNTS_FROM: Duration = Duration::from_mins(1);
-/// How long a server may take after a round to do what it put off: what it projects at once, and what
-/// it gathers before it does, take a fraction of this. Falling behind by a fiftieth takes longer.
-const DRAINS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a server may take after a round to do what it put off: it gathers for a second what it
+/// projects at once, and then needs a part of another one.
+const DRAINS_WITHIN: Duration = Duration::from_secs(3);
 /// How much memory may grow from the first round's end to the last's before it counts as growth.
 const MEMORY_SLACK_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -57,6 +58,8 @@ struct Round {
     server_cpu: Duration,
     own_cpu: Duration,
     settled: Option<Settled>,
+    /// How far the projector was behind, look by look.
+    lag_bytes: Vec<u64>,
     resident_bytes: u64,
 }
 
@@ -124,7 +127,9 @@ impl Arm {
         let before = subject.ops.map(Metrics::read).transpose()?;
         let (server_before, own_before) = (subject.cpu()?, own_cpu()?);
         let started = Instant::now();
+        let watch = subject.ops.map(Watch::start);
         let tally = run(plan)?;
+        let lag_bytes = watch.map_or(Ok(Vec::new()), Watch::finish)?;
         let own_cpu = own_cpu()?.saturating_sub(own_before);
         let settled = match (subject.ops, &before) {
             (Some(ops), Some(before)) => Some(settle(ops, before)?),
@@ -137,6 +142,7 @@ impl Arm {
             server_cpu: subject.cpu()?.saturating_sub(server_before),
             own_cpu,
             settled,
+            lag_bytes,
             resident_bytes: resident_bytes(subject.pid)?,
         });
         Ok(())
@@ -211,6 +217,7 @@ impl Arm {
             }
             doubts.extend(settled.grown.iter().cloned());
         }
+        doubts.extend(self.rounds.iter().filter_map(|round| growth(&round.lag_bytes)));
         let resident: Vec<u64> = self.rounds.iter().map(|round| round.resident_bytes).collect();
         doubts.extend(memory_growth(&resident));
         doubts
