@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use tenantry_supervision::{Deadline, Tasks, spawn};
 use tokio::sync::Notify;
 
-use crate::clock::{Clock, SharedClock};
+use crate::clock::{Clock, SharedClock, Timestamp};
 use crate::database::intents::{self as rows, IntentRow};
 use crate::database::{Database, StoreError, SystemTx};
 use crate::ids::{EventId, RequestId, TenantId};
 use crate::privacy::keys::KeyRing;
+use crate::tenant::period::Cycle;
 use crate::tenant::plan::PlanName;
+use crate::tenant::quota::PlanChange;
 use crate::tenant::{CallContext, Idempotency, TenantError, Tenants};
 
 /// How often the relay looks without being nudged.
@@ -27,6 +29,9 @@ const BATCH_ROWS: i64 = 64;
 
 /// How long a delivery may take.
 const DELIVER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a start waits for what was left to deliver.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// The pause after a failed delivery; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -45,6 +50,17 @@ pub enum Intent {
     SetPlan {
         /// The plan's name.
         plan: PlanName,
+        /// The rule of its periods, unless it stays as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cycle: Option<Cycle>,
+        /// When it comes into force.
+        #[serde(default)]
+        when: PlanChange,
+    },
+    /// Put the tenant in test mode.
+    StartTestClock {
+        /// Where its clock stands.
+        at: Timestamp,
     },
 }
 
@@ -93,8 +109,13 @@ impl Intents {
         self.nudged.notify_one();
     }
 
-    /// Starts the relay; it ends with its owner.
-    pub fn start(&self, deps: IntentDeps) {
+    /// Starts the relay; it ends with its owner. Returns when what waited from before is delivered,
+    /// or after [`CATCH_UP_WITHIN`]: a tenant made beside the server is whole when it is served.
+    pub async fn start(&self, deps: IntentDeps) {
+        let catch_up = async { while matches!(deliver_due(&deps).await, Ok(1..)) {} };
+        if Deadline::after(CATCH_UP_WITHIN).run(catch_up).await.is_err() {
+            tracing::warn!("intents are still waiting to be delivered");
+        }
         let nudged = Arc::clone(&self.nudged);
         let tasks = deps.tasks.clone();
         spawn("intents", &tasks.clone(), async move {
@@ -153,8 +174,11 @@ async fn deliver(deps: &IntentDeps, row: &IntentRow) -> Result<(), TenantError> 
     let context = CallContext::system(request, Deadline::after(DELIVER_WITHIN))
         .with_idempotency(Idempotency::new(&deps.keys, ROUTE, &key, row.body.as_bytes()));
     match intent {
-        Intent::SetPlan { plan } => {
-            deps.tenants.set_plan(row.tenant, plan, context).await.map(drop)
+        Intent::SetPlan { plan, cycle, when } => {
+            deps.tenants.change_plan(row.tenant, &plan, cycle, when, context).await.map(drop)
+        }
+        Intent::StartTestClock { at } => {
+            deps.tenants.start_test_clock(row.tenant, at, context).await.map(drop)
         }
     }
 }

@@ -17,6 +17,7 @@ mod lost;
 pub mod metrics;
 mod projector;
 mod quarantine;
+mod range;
 mod read;
 mod recover;
 mod room;
@@ -54,6 +55,8 @@ pub use self::heads::head_message;
 pub use self::incarnation::Incarnation;
 pub use crate::database::listings::{ListedJob, UsedOnDay};
 
+pub use self::range::MAX_RANGE;
+pub(crate) use self::recover::KEEP_KEYS_FOR as KEEP_KEY_ROWS_FOR;
 pub use self::recover::{Recovered, Snapshot};
 pub use self::room::{Overloaded, Room};
 pub use self::row::RowHash;

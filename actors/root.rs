@@ -179,7 +179,7 @@ impl House {
         .await?;
         let common = Common { database, keys, clock, relays };
         let (identity, mail) = common.identity(settings.mail, settings.identity).await?;
-        let intents = common.intents(&tenants);
+        let intents = common.intents(&tenants).await;
         let Common { database, keys, clock, relays } = common;
         let health = settings.health;
         register(&health, &journal, &storage, &studio, &mail);
@@ -291,15 +291,16 @@ impl Common {
         Ok((identity, mail))
     }
 
-    fn intents(&self, tenants: &Tenants) -> Intents {
+    async fn intents(&self, tenants: &Tenants) -> Intents {
         let intents = Intents::new();
-        intents.start(IntentDeps {
+        let started = intents.start(IntentDeps {
             database: self.database.clone(),
             tenants: tenants.clone(),
             keys: self.keys.clone(),
             clock: Arc::clone(&self.clock),
             tasks: self.relays.clone(),
         });
+        started.await;
         intents
     }
 }

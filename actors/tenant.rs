@@ -40,4 +40,4 @@ mod tests;
 
 pub use self::call::{Answer, CallContext, Idempotency, TenantError};
 pub use self::shell::{TenantDeps, TenantSettings};
-pub use self::tenants::Tenants;
+pub use self::tenants::{Advanced, Happened, Tenants};

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tenantry_actors::clock::{Clock as _, SystemClock, Timestamp};
 use tenantry_actors::ids::TenantId;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -83,6 +84,12 @@ enum TenantCommand {
         /// How many.
         #[arg(long, default_value_t = 1)]
         count: u32,
+        /// Puts them in test mode: their time stands still until it is advanced.
+        #[arg(long)]
+        test: bool,
+        /// Where their time stands, in RFC 3339; the present unless given.
+        #[arg(long, requires = "test")]
+        at: Option<Timestamp>,
         /// Prints a JSON object a line.
         #[arg(long)]
         json: bool,
@@ -152,8 +159,9 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
             Command::Ledger(LedgerCommand::Export { month, tenant }) => {
                 commands::export_ledger(&config, month, *tenant).await
             }
-            Command::Tenant(TenantCommand::Create { name, count, json }) => {
-                commands::create_tenants(&config, name, *count, *json).await
+            Command::Tenant(TenantCommand::Create { name, count, test, at, json }) => {
+                let clock = test.then(|| at.unwrap_or_else(|| SystemClock.now()));
+                commands::create_tenants(&config, name, *count, clock, *json).await
             }
             Command::Check | Command::Docs { .. } => Ok(ExitCode::SUCCESS),
         }

@@ -4,6 +4,7 @@ mod admin;
 mod artifacts;
 pub(crate) mod body;
 mod catalogue;
+mod clock;
 #[cfg_attr(not(test), expect(dead_code, reason = "the route that takes events comes next"))]
 mod cloudevents;
 mod events;
@@ -137,6 +138,7 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(reservations::commit))
         .routes(routes!(reservations::release))
         .routes(routes!(reservations::extend))
+        .routes(routes!(clock::advance))
         .routes(routes!(catalogue::feature))
         .routes(routes!(catalogue::plans))
         .routes(routes!(catalogue::voices))

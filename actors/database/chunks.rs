@@ -1,5 +1,7 @@
 //! One tenant's lines, its snapshot and its idempotency keys, as activation reads them.
 
+use std::ops::RangeInclusive;
+
 use sqlx::Row;
 
 use super::{Session, StoreError, TenantTx};
@@ -13,8 +15,8 @@ const SET_SNAPSHOT: &str = "INSERT INTO snapshots (tenant_id, seq, hash, taken_a
          taken_at = excluded.taken_at, body = excluded.body \
      WHERE snapshots.seq < excluded.seq";
 const DROP_SNAPSHOT: &str = "DELETE FROM snapshots WHERE tenant_id = $1";
-const AFTER: &str = "SELECT first_seq, body FROM chunks \
-     WHERE tenant_id = $1 AND last_seq > $2 ORDER BY first_seq";
+const BETWEEN: &str = "SELECT first_seq, body FROM chunks \
+     WHERE tenant_id = $1 AND last_seq > $2 AND first_seq <= $3 ORDER BY first_seq";
 const HOLDING: &str = "SELECT first_seq, body FROM chunks \
      WHERE tenant_id = $1 AND first_seq <= $2 ORDER BY first_seq DESC LIMIT 1";
 const PAGE: &str = "SELECT tenant_id, first_seq, last_seq, body FROM chunks \
@@ -79,15 +81,17 @@ pub(crate) async fn drop_snapshot(tx: &mut TenantTx) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Reads the runs of lines that reach beyond `seq`, in order, each with its first number.
-pub(crate) async fn after(
+/// Reads the runs of lines that reach beyond the range's first number and begin by its last, in
+/// order, each with its first number.
+pub(crate) async fn between(
     session: &mut impl Session,
     tenant: TenantId,
-    seq: u64,
+    range: &RangeInclusive<u64>,
 ) -> Result<Vec<(u64, String)>, StoreError> {
-    let rows = sqlx::query(AFTER)
+    let rows = sqlx::query(BETWEEN)
         .bind(tenant.to_string())
-        .bind(i64::try_from(seq).unwrap_or(i64::MAX))
+        .bind(i64::try_from(*range.start()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(*range.end()).unwrap_or(i64::MAX))
         .fetch_all(session.connection())
         .await?;
     rows.iter()
@@ -158,5 +162,5 @@ fn unsigned(table: &'static str, tenant: TenantId, seq: i64) -> Result<u64, Stor
 
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    vec![SNAPSHOT, SET_SNAPSHOT, DROP_SNAPSHOT, AFTER, HOLDING, PAGE, KEY, DROP_KEYS]
+    vec![SNAPSHOT, SET_SNAPSHOT, DROP_SNAPSHOT, BETWEEN, HOLDING, PAGE, KEY, DROP_KEYS]
 }

@@ -11,10 +11,12 @@ use super::revocations::Subject;
 use super::sessions::session_of;
 use super::types::{ClientInfo, IssuedKey, Me, Membership, Principal, Role, Scopes};
 use super::{Identity, IdentityError, Inner};
+use crate::clock::Timestamp;
 use crate::database::api_keys::NewKey;
 use crate::database::users::{MembershipRow, UserRow};
 use crate::database::{SystemTx, api_keys, revocations, users};
 use crate::ids::{KeyId, RequestId, TenantId};
+use crate::intents::{self, Intent};
 use crate::privacy::keys::{Place, sha256_hex};
 
 /// Longest name of a tenant, in characters.
@@ -76,11 +78,13 @@ impl Identity {
         Ok(IssuedKey { id, api_key, created_at: now })
     }
 
-    /// Makes `count` tenants without members, each with one API key, for programs.
+    /// Makes `count` tenants without members, each with one API key, for programs. With a
+    /// `test_clock` their time stands still there, until it is advanced.
     pub async fn create_tenants(
         &self,
         name: &str,
         count: u32,
+        test_clock: Option<Timestamp>,
     ) -> Result<Vec<(TenantId, SecretString)>, IdentityError> {
         let inner = &self.inner;
         let name = check_name(name)?;
@@ -96,6 +100,10 @@ impl Identity {
             let mut tx = inner.db.system_tx().await?;
             for tenant in batch {
                 let key = inner.fill_tenant(&mut tx, *tenant, name, SYSTEM, &client).await?;
+                if let Some(at) = test_clock {
+                    let intent = Intent::StartTestClock { at };
+                    intents::insert(&mut tx, *tenant, &intent, &*inner.clock).await?;
+                }
                 made.push((*tenant, key));
             }
             tx.commit().await?;

@@ -1,16 +1,18 @@
 //! Activation: what a tenant's actor is rebuilt from, and the caches that make it short.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::entry::{Entry, EntryError, EntryHash, Head};
 use super::{Committed, Incarnation, Journal, JournalError, Line};
+use crate::clock::Timestamp;
 use crate::database::Reader;
 use crate::database::chunks::{self, StoredSnapshot};
 use crate::ids::TenantId;
 
-/// How long a used key is kept: the longest month, and the day after it.
-pub(super) const KEEP_KEYS_FOR: Duration = Duration::from_hours(24 * 32);
+/// How long a used key is kept at the least: the longest month, and the day after it.
+pub(crate) const KEEP_KEYS_FOR: Duration = Duration::from_hours(24 * 32);
 
 /// A tenant's committed state as its actor wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +49,15 @@ impl Journal {
         let mut reader = self.inner.database.reader().await?;
         if let Some(stored) = chunks::snapshot(&mut reader, tenant).await? {
             let seq = stored.seq;
-            let lines = gather(&mut reader, tenant, seq.saturating_sub(1), &tail).await?;
+            let lines =
+                gather(&mut reader, tenant, seq.saturating_sub(1)..=u64::MAX, &tail).await?;
             if let Some((snapshot, entries)) = after_snapshot(tenant, stored, lines)? {
                 return Ok(Recovered { incarnation, snapshot: Some(snapshot), entries });
             }
             tracing::error!(tenant.id = %tenant, seq, "a snapshot is refused");
             self.forget_snapshot(tenant).await?;
         }
-        let lines = gather(&mut reader, tenant, 0, &tail).await?;
+        let lines = gather(&mut reader, tenant, 0..=u64::MAX, &tail).await?;
         let entries = chained(tenant, Head::GENESIS, lines.values())?;
         Ok(Recovered { incarnation, snapshot: None, entries })
     }
@@ -68,13 +71,19 @@ impl Journal {
 
     /// Keeps a tenant's committed state, so that its next activation is short. Refused unless the
     /// log has the entry that the snapshot ends with.
-    pub async fn snapshot(&self, tenant: TenantId, snapshot: Snapshot) -> Result<(), JournalError> {
+    ///
+    /// Keys that were used before `forget_keys_before`, in the tenant's own time, are forgotten.
+    pub async fn snapshot(
+        &self,
+        tenant: TenantId,
+        snapshot: Snapshot,
+        forget_keys_before: Timestamp,
+    ) -> Result<(), JournalError> {
         let found = self.find_entry(tenant, snapshot.seq).await?;
         if found.is_none_or(|entry| entry.hash != snapshot.hash) {
             return Err(JournalError::SnapshotRefused { tenant, seq: snapshot.seq });
         }
         let now = self.inner.clock.now().as_micros();
-        let keep = i64::try_from(KEEP_KEYS_FOR.as_micros()).unwrap_or(i64::MAX);
         let mut tx = self.inner.database.tenant_tx(tenant).await?;
         let stored = StoredSnapshot {
             seq: snapshot.seq,
@@ -83,7 +92,7 @@ impl Journal {
         };
         chunks::set_snapshot(&mut tx, &stored, now).await?;
         // A tenant that falls asleep is the moment to forget what nobody may repeat any more.
-        chunks::drop_keys(&mut tx, now.saturating_sub(keep)).await?;
+        chunks::drop_keys(&mut tx, forget_keys_before.as_micros()).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -144,19 +153,21 @@ impl Journal {
     }
 }
 
-/// Collects the text of a tenant's lines after `seq` from tables and tail, by number.
-async fn gather(
+/// Collects the text of a tenant's lines from tables and tail, by number: those after the first
+/// number, up to the last.
+pub(super) async fn gather(
     reader: &mut Reader,
     tenant: TenantId,
-    seq: u64,
+    range: RangeInclusive<u64>,
     tail: &[Line],
 ) -> Result<BTreeMap<u64, String>, JournalError> {
+    let is_wanted = |seq: u64| seq > *range.start() && seq <= *range.end();
     let mut texts = BTreeMap::new();
-    for (first, body) in chunks::after(reader, tenant, seq).await? {
+    for (first, body) in chunks::between(reader, tenant, &range).await? {
         let numbered = (first..).zip(body.lines());
-        texts.extend(numbered.filter(|(number, _)| *number > seq).map(owned));
+        texts.extend(numbered.filter(|(number, _)| is_wanted(*number)).map(owned));
     }
-    for line in tail.iter().filter(|line| line.seq > seq) {
+    for line in tail.iter().filter(|line| is_wanted(line.seq)) {
         let known = texts.entry(line.seq).or_insert_with(|| line.text.clone());
         if *known != line.text {
             let source = EntryError::Tampered { seq: line.seq };
@@ -187,7 +198,7 @@ fn after_snapshot(
 }
 
 /// Checks that lines are whole, numbered without gaps and chained from `head` on.
-fn chained<'a>(
+pub(super) fn chained<'a>(
     tenant: TenantId,
     mut head: Head,
     texts: impl Iterator<Item = &'a String>,

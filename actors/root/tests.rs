@@ -8,7 +8,7 @@ use crate::ids::RequestId;
 use crate::intents::{self, Intent};
 use crate::studio::Tools;
 use crate::tenant::CallContext;
-use crate::tenant::quota::Item;
+use crate::tenant::quota::{Item, PlanChange};
 
 async fn house(folder: &Path) -> House {
     let public_url = "http://localhost:8080".to_owned();
@@ -75,7 +75,8 @@ async fn an_intent_reaches_its_tenant_once_and_in_order() {
 
     let mut tx = house.database.system_tx().await.unwrap();
     for plan in ["enterprise", "pro"] {
-        let intent = Intent::SetPlan { plan: plan.parse().unwrap() };
+        let intent =
+            Intent::SetPlan { plan: plan.parse().unwrap(), cycle: None, when: PlanChange::Now };
         intents::insert(&mut tx, tenant, &intent, &*house.clock).await.unwrap();
     }
     tx.commit().await.unwrap();

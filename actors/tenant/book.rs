@@ -22,7 +22,9 @@ use super::state::{self, ReplayError, TenantCommand, TenantOutcome, TenantState,
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::TenantId;
 use crate::journal::entry::{Author, EntryHash};
-use crate::journal::{self, Done, Handover, Incarnation, Journal, Line, Recovered, Room};
+use crate::journal::{
+    self, Done, Handover, Incarnation, Journal, KEEP_KEY_ROWS_FOR, Line, Recovered, Room,
+};
 
 /// How long a key is kept after its use and after its period's end.
 const KEEP_KEYS_FOR: Duration = Duration::from_hours(24);
@@ -230,8 +232,18 @@ impl Book {
             hash: self.state.head(),
             state: self.state.snapshot(),
             keys: self.keys.filter().clone(),
+            forget_keys_before: self.forget_keys_before(),
             journal: self.journal.clone(),
         })
+    }
+
+    /// Rows of keys are kept for as long as the period is open, and for [`KEEP_KEY_ROWS_FOR`] at
+    /// the least, by the tenant's time and by the machine's.
+    fn forget_keys_before(&self) -> Timestamp {
+        let opened_at = self.state.quota().period().map_or(Timestamp::MIN, |period| period.start);
+        let kept_for = self.now().min(self.clock.now()).since(Timestamp::MIN);
+        let kept_for = kept_for.saturating_sub(KEEP_KEY_ROWS_FOR);
+        opened_at.min(Timestamp::MIN.checked_add(kept_for).unwrap_or(Timestamp::MIN))
     }
 
     /// Says whether a job is queued or running.
@@ -254,6 +266,7 @@ pub(super) struct Checkpoint {
     hash: EntryHash,
     state: Vec<u8>,
     keys: KeyFilter,
+    forget_keys_before: Timestamp,
     journal: Journal,
 }
 
@@ -265,8 +278,9 @@ impl Checkpoint {
         let state = RawValue::from_string(state).expect("a snapshot is JSON");
         let snapshot = Snapshot { keys: Cow::Owned(self.keys), state: &state };
         let body = serde_json::to_string(&snapshot).expect("plain data has a JSON form");
-        let snapshot = journal::Snapshot { seq: self.seq, hash: self.hash, body };
-        if let Err(error) = self.journal.snapshot(self.tenant, snapshot).await {
+        let Self { seq, hash, forget_keys_before, .. } = self;
+        let snapshot = journal::Snapshot { seq, hash, body };
+        if let Err(error) = self.journal.snapshot(self.tenant, snapshot, forget_keys_before).await {
             tracing::debug!(tenant.id = %self.tenant, %error, "snapshot not stored");
         }
     }

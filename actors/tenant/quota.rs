@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 
 use self::account::{Book, EarlierPeriod};
 pub use self::answer::{
-    Adjusted, Consumed, ConsumedItem, GrantEnded, Granted, MeterUsage, Outcome, Overage, Recorded,
-    Reservation, ReservationState, ReservedItem, SpendCap, UsageReport,
+    Adjusted, ClockMoved, Consumed, ConsumedItem, GrantEnded, Granted, MeterUsage, Outcome,
+    Overage, Recorded, Reservation, ReservationState, ReservedItem, SpendCap, UsageReport,
 };
 pub use self::command::{
     Command, DEFAULT_HOLD_S, Digest, EVENT_GRACE_S, Enforcement, Item, MAX_AMOUNT,

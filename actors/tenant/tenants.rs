@@ -4,7 +4,10 @@
 //! straight from the committer. A call that no actor began is sent again to the tenant's next
 //! life; one that was begun and lost has an unknown outcome, and its key tells.
 
+mod clock;
 mod jobs;
+
+pub use self::clock::{Advanced, Happened};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use super::history::{HistoryPoint, HistoryQuery};
 use super::inspect::{NodeReport, TenantReport};
 use super::live::Live;
 use super::message::{Call, CallEnd, Read, TenantMsg};
+use super::period::Cycle;
 use super::plan::{MeterName, PlanName};
 use super::quota::{
     Command, Consumed, Item, Outcome, PlanChange, Refusal, Reservation, UsageReport,
@@ -190,18 +194,29 @@ impl Tenants {
         super::history::levels(&self.shell.database, (first, last), meter).await
     }
 
-    /// Puts a plan of the catalogue in force.
+    /// Puts a plan of the catalogue in force at once, with the periods as they are.
     pub async fn set_plan(
         &self,
         tenant: TenantId,
         plan: PlanName,
         context: CallContext,
     ) -> Result<Answer<()>, TenantError> {
+        self.change_plan(tenant, &plan, None, PlanChange::Now, context).await
+    }
+
+    /// Puts a plan of the catalogue in force, now or when the open period ends, with another rule
+    /// of its periods or the present one.
+    pub async fn change_plan(
+        &self,
+        tenant: TenantId,
+        plan: &PlanName,
+        cycle: Option<Cycle>,
+        when: PlanChange,
+        context: CallContext,
+    ) -> Result<Answer<()>, TenantError> {
         let plan = self.shell.catalogue.plan(plan.as_str()).ok_or(TenantError::UnknownPlan)?;
         let terms = Arc::clone(&plan.terms);
-        let answer = self
-            .ask(tenant, Command::SetPlan { terms, cycle: None, when: PlanChange::Now }, &context)
-            .await?;
+        let answer = self.ask(tenant, Command::SetPlan { terms, cycle, when }, &context).await?;
         answer.try_map(|_| Ok(()))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-use tenantry_actors::clock::{Clock as _, SharedClock, SystemClock};
+use tenantry_actors::clock::{Clock as _, SharedClock, SystemClock, Timestamp};
 use tenantry_actors::database::{Database, FatalHook};
 use tenantry_actors::identity::{Identity, IdentityDeps};
 use tenantry_actors::ids::TenantId;
@@ -39,6 +39,7 @@ pub(super) async fn create_tenants(
     config: &Config,
     name: &str,
     count: u32,
+    test_clock: Option<Timestamp>,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let tasks = Tasks::new();
@@ -54,7 +55,8 @@ pub(super) async fn create_tenants(
         settings: settings::identity(config, &config.public_url(config.http.listen.0)),
     });
     let identity = identity.await.context("start the identity plane")?;
-    let made = identity.create_tenants(name, count).await.context("make the tenants")?;
+    let made =
+        identity.create_tenants(name, count, test_clock).await.context("make the tenants")?;
     let mut out = std::io::stdout().lock();
     for (tenant, key) in made {
         let (tenant, key) = (tenant.to_string(), key.expose_secret());

@@ -4,6 +4,7 @@
 //! describe them.
 
 mod admin;
+mod clock;
 mod login;
 mod studio;
 mod usage;
@@ -15,6 +16,7 @@ pub use admin::{
     ActorAnswer, LevelAnswer, NodeAnswer, PlanBody, TenantDetailAnswer, TenantListedAnswer,
     TenantShape,
 };
+pub use clock::{AdvanceBody, AdvancedAnswer};
 pub use login::{
     KeyAnswer, LinkAnswer, LinkBody, LoginAnswer, MeAnswer, MembershipAnswer, ProofBody,
     SessionAnswer, SwitchBody, TenantAnswer, UserAnswer,

@@ -25,4 +25,6 @@ mod quick_start;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod test_clock;
+#[cfg(test)]
 mod videos;

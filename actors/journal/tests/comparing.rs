@@ -53,7 +53,7 @@ async fn fill(server: &Server, tenants: u128) {
         }
         server.journal.wait_projected(last.unwrap()).await;
         let snapshot = Snapshot { seq: 3, hash: third.unwrap(), body: "{}".into() };
-        server.journal.snapshot(tenant, snapshot).await.unwrap();
+        server.journal.snapshot(tenant, snapshot, Timestamp::MIN).await.unwrap();
     }
 }
 

@@ -42,7 +42,7 @@ async fn a_snapshot_shortens_what_is_replayed() {
     let third = server.journal.find_entry(tenant(1), 3).await.unwrap().unwrap();
 
     let snapshot = Snapshot { seq: 3, hash: third.hash, body: "{}".into() };
-    server.journal.snapshot(tenant(1), snapshot.clone()).await.unwrap();
+    server.journal.snapshot(tenant(1), snapshot.clone(), Timestamp::MIN).await.unwrap();
     server.stop().await;
     let server = Server::start(&folder).await;
     let recovered = server.journal.activate(tenant(1)).await.unwrap();
@@ -64,7 +64,8 @@ async fn a_snapshot_that_the_log_does_not_have_is_refused() {
         Snapshot { seq: 2, hash: foreign.hash, body: "{}".into() },
         Snapshot { seq: 7, hash: foreign.hash, body: "{}".into() },
     ] {
-        let refused = server.journal.snapshot(tenant(1), snapshot).await.unwrap_err();
+        let refused =
+            server.journal.snapshot(tenant(1), snapshot, Timestamp::MIN).await.unwrap_err();
         assert!(matches!(refused, JournalError::SnapshotRefused { .. }), "{refused}");
     }
     server.stop().await;
@@ -78,7 +79,7 @@ async fn a_stored_snapshot_that_is_wrong_is_passed_over() {
     server.fill(&mut scribe, 1, 3).await;
     let second = server.journal.find_entry(tenant(1), 2).await.unwrap().unwrap();
     let snapshot = Snapshot { seq: 2, hash: second.hash, body: "{}".into() };
-    server.journal.snapshot(tenant(1), snapshot).await.unwrap();
+    server.journal.snapshot(tenant(1), snapshot, Timestamp::MIN).await.unwrap();
 
     server.database.tamper("UPDATE snapshots SET seq = 3").await;
     let recovered = server.journal.activate(tenant(1)).await.unwrap();
@@ -267,7 +268,11 @@ async fn run(steps: Vec<Step>) {
                 if let Some(text) = one.acknowledged.last() {
                     let Entry { seq, hash, .. } = Entry::parse(text).unwrap();
                     let snapshot = Snapshot { seq, hash, body: "{}".into() };
-                    server.journal.snapshot(tenant(number), snapshot).await.unwrap();
+                    server
+                        .journal
+                        .snapshot(tenant(number), snapshot, Timestamp::MIN)
+                        .await
+                        .unwrap();
                 }
             }
             Step::Crash | Step::Stop => {

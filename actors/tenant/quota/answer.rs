@@ -155,6 +155,17 @@ pub struct GrantEnded {
     pub limit: Option<u64>,
 }
 
+/// Where a test clock stands after it was advanced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockMoved {
+    /// The tenant's time now.
+    pub now: Timestamp,
+    /// The first entry that was made on the way, if there is any.
+    pub first: Option<u64>,
+    /// The clock's own entry, which comes after all of them.
+    pub seq: u64,
+}
+
 /// What an admitted command is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -173,6 +184,8 @@ pub enum Outcome {
     Granted(Granted),
     /// A grant ended.
     GrantEnded(GrantEnded),
+    /// A test clock was advanced.
+    Clock(ClockMoved),
     /// It is done, and there is nothing more to say.
     Done {},
 }
@@ -216,6 +229,9 @@ impl Outcome {
                 Self::Granted(Granted { grant: grant.clone(), limit: *limit })
             }
             Fact::GrantRevoked { end } | Fact::GrantExpired { end } => Self::GrantEnded(ended(end)),
+            Fact::ClockAdvanced { to, first, .. } => {
+                Self::Clock(ClockMoved { now: *to, first: *first, seq })
+            }
             _ => Self::Done {},
         }
     }

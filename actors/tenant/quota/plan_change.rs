@@ -132,3 +132,11 @@ impl Quota {
         self.name.clone().expect("a period is open before anything is decided")
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
+mod tests;

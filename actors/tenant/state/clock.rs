@@ -126,3 +126,7 @@ impl TenantState {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
+mod tests;

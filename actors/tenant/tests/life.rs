@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use super::super::message::TenantMsg;
 use super::super::sleep;
 use super::house::{House, Script, Scripted, folder, images, until};
+use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::journal::Snapshot;
 use crate::tenant::TenantError;
@@ -199,7 +200,7 @@ async fn a_snapshot_that_cannot_be_read_costs_time_and_nothing_else() {
     until_gone(&house, tenant, generation).await;
     let last = house.journal.find_entry(tenant, 5).await.unwrap().unwrap();
     let foreign = Snapshot { seq: 5, hash: last.hash, body: "{\"v\":99}".to_owned() };
-    house.journal.snapshot(tenant, foreign).await.unwrap();
+    house.journal.snapshot(tenant, foreign, Timestamp::MIN).await.unwrap();
 
     assert_eq!(house.images_used(tenant).await, (5, 0));
     let again = house.tenants.consume(tenant, images(1), house.keyed("k0", "a")).await.unwrap();
