@@ -24,6 +24,9 @@ use crate::world::{World, WorldSettings};
 /// How long a login mail may take from the request to the mailbox.
 const MAIL_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a server may take to end that cannot go on.
+const END_WITHIN: Duration = Duration::from_secs(30);
+
 /// Chooses what a stack is made of.
 #[derive(Debug)]
 pub struct StackBuilder {
@@ -91,6 +94,7 @@ impl StackBuilder {
             listen: None,
             ops_listen: None,
             variables,
+            wrapper: Vec::new(),
         };
         let mut stack = Stack { server: None, settings, world, data };
         if self.server {
@@ -172,6 +176,15 @@ impl Stack {
         }
     }
 
+    /// Waits until the server ends by itself; returns its exit code, `None` when a signal ended it.
+    pub async fn wait(&mut self) -> anyhow::Result<Option<i32>> {
+        let server = self.server.as_mut().context("no server runs")?;
+        let ended = timeout(END_WITHIN, server.wait()).await;
+        let code = ended.context("the server does not end by itself")??;
+        self.server = None;
+        Ok(code)
+    }
+
     /// Starts the server again on the same data folder, and waits until it is ready.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill().await?;
@@ -194,6 +207,53 @@ impl Stack {
     /// Changes a variable for the next start.
     pub fn set_variable(&mut self, name: &str, value: impl Into<String>) {
         self.settings.variables.push((name.to_owned(), value.into()));
+    }
+
+    /// Puts the server below another program at its next start, or back on its own feet.
+    pub fn set_wrapper(&mut self, words: Vec<String>) {
+        self.settings.wrapper = words;
+    }
+
+    /// Exports the journal's entries of this month, and of the last one if it has just ended.
+    #[expect(clippy::disallowed_methods, reason = "a test names months as its reader would")]
+    pub async fn export(&self) -> anyhow::Result<String> {
+        let now = jiff::Timestamp::now();
+        let earlier = now - jiff::SignedDuration::from_hours(1);
+        let mut months = [earlier, now].map(|time| time.strftime("%Y-%m").to_string()).to_vec();
+        months.dedup();
+        let mut lines = String::new();
+        for month in months {
+            let output = self.run(&["ledger", "export", "--month", &month]).await?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            anyhow::ensure!(output.status.success(), "the export of {month}: {said}");
+            lines.push_str(&String::from_utf8(output.stdout).context("read the export")?);
+        }
+        Ok(lines)
+    }
+
+    /// Lets the server's own command verify the journal; what it says is wrong is the error.
+    pub async fn verify(&self) -> anyhow::Result<()> {
+        let output = self.run(&["ledger", "verify"]).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "the journal does not verify: {said}");
+        Ok(())
+    }
+
+    /// Makes tenants while no server runs; returns their ids and API keys.
+    pub async fn create_tenants(&self, count: usize) -> anyhow::Result<Vec<(String, String)>> {
+        let count = count.to_string();
+        let words = ["tenant", "create", "--name", "test", "--json", "--count", count.as_str()];
+        let output = self.run(&words).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "the tenants were not made: {said}");
+        let tenant = |line: &str| {
+            let tenant: serde_json::Value = serde_json::from_str(line)?;
+            let field = |name: &str| {
+                tenant[name].as_str().map(ToOwned::to_owned).with_context(|| format!("no {name}"))
+            };
+            Ok((field("tenant_id")?, field("api_key")?))
+        };
+        String::from_utf8(output.stdout)?.lines().map(tenant).collect()
     }
 
     /// Runs another command of the server's binary on the same data folder.

@@ -3,7 +3,10 @@
 //! Everything here speaks over real sockets to real processes: what a test sees is what a user would.
 
 pub mod harness;
+pub mod history;
 pub mod postgres;
+pub mod script;
+pub mod strace;
 pub mod world;
 
 pub use harness::{Api, Reply, Server, Stack, StackBuilder};

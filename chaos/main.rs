@@ -103,6 +103,7 @@ fn settings(world: &World, data_dir: PathBuf) -> anyhow::Result<ServerSettings> 
         listen: Some(local(HTTP_PORT)),
         ops_listen: Some(local(OPS_PORT)),
         variables: variables.map(|(name, value)| (name.to_owned(), value)).into(),
+        wrapper: Vec::new(),
     })
 }
 

@@ -22,6 +22,9 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 /// How long a server may take to end after SIGTERM: its own budget is 25 s.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
+/// Ends a program when whoever started it ends, however that happens.
+const DIE_WITH_PARENT: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+
 /// Lines of the server's log that a failed test shows.
 const SHOWN_LOG_LINES: usize = 40;
 
@@ -38,6 +41,8 @@ pub struct ServerSettings {
     pub ops_listen: Option<SocketAddr>,
     /// Environment variables; of two with the same name the later wins.
     pub variables: Vec<(String, String)>,
+    /// A program that runs the server below itself, with its arguments: `strace …`.
+    pub wrapper: Vec<String>,
 }
 
 impl ServerSettings {
@@ -50,11 +55,17 @@ impl ServerSettings {
 
     /// The command that runs the binary with these settings and no other configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_below(&[], arguments)
+    }
+
+    fn command_below(&self, wrapper: &[String], arguments: &[&str]) -> Command {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        // `setpriv` ends the server when whoever started it ends, however that happens.
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new(DIE_WITH_PARENT[0]);
+        command.args(&DIE_WITH_PARENT[1..]).args(wrapper);
+        if !wrapper.is_empty() {
+            command.args(DIE_WITH_PARENT);
+        }
         command
-            .args(["--pdeathsig", "KILL", "--"])
             .arg(&self.binary)
             .args(arguments)
             .env_clear()
@@ -97,7 +108,7 @@ impl Server {
     pub async fn start(settings: ServerSettings) -> anyhow::Result<Self> {
         let log = File::options().create(true).append(true).open(settings.log_path())?;
         let mut child = settings
-            .command(&["serve"])
+            .command_below(&settings.wrapper, &["serve"])
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -110,7 +121,7 @@ impl Server {
         let Some((http, ops)) = listening.as_deref().and_then(addresses) else {
             anyhow::bail!("the server did not start ({listening:?}):\n{}", tail(&settings));
         };
-        let id = Pid::from_raw(id);
+        let id = Pid::from_raw(if settings.wrapper.is_empty() { id } else { child_of(id)? });
         let mut server = Self { child, id, http, ops, settings, _stdout: stdout };
         server.wait_until_ready().await?;
         Ok(server)
@@ -128,7 +139,7 @@ impl Server {
         format!("http://{}", self.ops)
     }
 
-    /// The process's id.
+    /// The id of the server's own process.
     #[must_use]
     pub fn id(&self) -> i32 {
         self.id.as_raw()
@@ -148,7 +159,11 @@ impl Server {
 
     /// Kills the process without warning, and waits until it is gone.
     pub async fn kill(mut self) -> anyhow::Result<()> {
-        self.child.kill().await.context("kill the server")
+        if self.child.try_wait()?.is_none() {
+            kill(self.id, Signal::SIGKILL).context("kill the server")?;
+        }
+        self.child.wait().await.context("wait for the killed server")?;
+        Ok(())
     }
 
     /// Asks the process to end and waits; returns its exit code, `None` when a signal ended it.
@@ -193,6 +208,14 @@ impl Drop for Server {
         }
         let _ = self.child.start_kill();
     }
+}
+
+/// The one child of a wrapper.
+fn child_of(id: i32) -> anyhow::Result<i32> {
+    let path = format!("/proc/{id}/task/{id}/children");
+    let children = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
+    child.context("the wrapper has no child")
 }
 
 /// Reads `listening http=<addr> ops=<addr>`.

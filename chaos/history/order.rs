@@ -1,0 +1,109 @@
+//! Whether the journal's order explains what clients saw, and when they saw it.
+//!
+//! The entries are the operations that changed something, in an order that is given. What is left to
+//! find is a place for every answer that only tells how things stood: not before anything that had
+//! ended when its call was sent, not after anything that was sent when it had ended. Taking the
+//! earliest place for each, in the order in which they ended, finds one for all if there is any.
+
+use serde_json::Value;
+
+use super::fold::Timeline;
+use super::matching::{Effect, Operations, View};
+use super::{Broken, Faults, Verb};
+
+pub(super) fn check(operations: &Operations<'_>, timeline: &Timeline, faults: &mut Faults<'_>) {
+    let Operations { effects, views } = operations;
+    effects_follow_time(effects, faults);
+    let mut views: Vec<&View<'_>> = views.iter().filter(|view| tells(view)).collect();
+    views.sort_by_key(|view| view.ended);
+    // Ends and places of the answers that have one.
+    let mut placed: Vec<(u64, u64)> = Vec::with_capacity(views.len());
+    for view in views {
+        let sent = view.call.sent;
+        let before = effects.iter().filter(|effect| effect.ended < sent).map(|effect| effect.seq);
+        let seen = placed.iter().filter(|(ended, _)| *ended < sent).map(|(_, place)| *place);
+        let first = before.chain(seen).max().unwrap_or(0);
+        let after = effects.iter().filter(|effect| effect.sent > view.ended);
+        let last = after.map(|effect| effect.seq.saturating_sub(1)).min();
+        let last = last.unwrap_or(timeline.last);
+        let Some(place) = (first..=last).find(|seq| is_true(view, timeline, *seq)) else {
+            let text = format!("true nowhere in {first}..={last}: {}", view.call.show());
+            faults.add(Broken::Order, text);
+            continue;
+        };
+        placed.push((view.ended, place));
+    }
+}
+
+/// What ended before another was sent has the smaller number.
+fn effects_follow_time(effects: &[Effect], faults: &mut Faults<'_>) {
+    let mut effects = effects.to_vec();
+    effects.sort_by_key(|effect| effect.seq);
+    let mut earliest_end: Option<Effect> = None;
+    for effect in effects.iter().rev() {
+        if let Some(later) = earliest_end.filter(|later| later.ended < effect.sent) {
+            let text = format!("entry {} ended before entry {} was sent", later.seq, effect.seq);
+            faults.add(Broken::Order, text);
+        }
+        if earliest_end.is_none_or(|known| effect.ended < known.ended) {
+            earliest_end = Some(*effect);
+        }
+    }
+}
+
+/// Whether an answer tells how things stood. That the server was busy says nothing of a tenant.
+fn tells(view: &View<'_>) -> bool {
+    view.answer.is_success()
+        || matches!(
+            view.answer.code(),
+            "quota-exceeded"
+                | "exceeds-reservation"
+                | "reservation-settled"
+                | "reservation-expired"
+                | "not-found"
+        )
+}
+
+/// Whether an answer was true after entry `seq`.
+fn is_true(view: &View<'_>, timeline: &Timeline, seq: u64) -> bool {
+    let body = &view.answer.body;
+    let hold = |id: &str| timeline.hold(id, seq);
+    match (&view.call.verb, view.answer.code()) {
+        (Verb::Usage, "") => body["meters"].as_array().into_iter().flatten().all(|row| {
+            let meter = row["meter"].as_str().unwrap_or_default();
+            stands(timeline, meter, row, seq)
+        }),
+        (Verb::Look(id) | Verb::Commit(id) | Verb::Release(id), "") => {
+            hold(id).is_some_and(|state| body["state"] == state)
+        }
+        (Verb::Consume | Verb::Reserve | Verb::Extend(_), "quota-exceeded") => {
+            let meter = body["meter"].as_str().unwrap_or_default();
+            let number = |name: &str| body[name].as_u64();
+            let left = number("limit").zip(number("used").zip(number("reserved"))).map(
+                |(limit, (used, reserved))| limit.saturating_sub(used).saturating_sub(reserved),
+            );
+            stands(timeline, meter, body, seq)
+                && left == number("remaining")
+                && number("requested") > left
+                && number("requested") == Some(view.call.requested(meter))
+        }
+        (Verb::Commit(id), "exceeds-reservation") => hold(id) == Some("held"),
+        (Verb::Commit(id) | Verb::Release(id) | Verb::Extend(id), "reservation-settled") => {
+            matches!(hold(id), Some("committed" | "released"))
+        }
+        (Verb::Commit(id) | Verb::Release(id) | Verb::Extend(id), "reservation-expired") => {
+            hold(id) == Some("expired")
+        }
+        (Verb::Look(id) | Verb::Commit(id) | Verb::Release(id) | Verb::Extend(id), "not-found") => {
+            hold(id).is_none()
+        }
+        _ => true,
+    }
+}
+
+/// Whether a meter stood so after entry `seq`.
+fn stands(timeline: &Timeline, meter: &str, said: &Value, seq: u64) -> bool {
+    let figures = timeline.figures(meter, seq);
+    said["used"].as_u64() == Some(figures.used)
+        && said["reserved"].as_u64() == Some(figures.reserved)
+}

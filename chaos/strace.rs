@@ -1,0 +1,168 @@
+//! Faults of the system itself: `strace` kills a program at its N-th write, or lets the write fail.
+//!
+//! Calls are counted for each thread by itself, and only those on the given files: so N counts what
+//! the one thread does that writes a log, however busy the others are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Calls by which files change, as SQLite and PostgreSQL make them.
+pub const WRITES: &str = "write,pwrite64,pwritev,ftruncate,fallocate";
+
+/// Calls by which changes reach the disk.
+pub const FLUSHES: &str = "fsync,fdatasync,sync_file_range";
+
+/// How long a call that is to be killed waits first, in microseconds: time enough for an answer to
+/// leave that should not.
+const HESITATE_US: u32 = 20_000;
+
+/// An error that a call is made to answer, in the system's own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errno {
+    /// The device failed.
+    Io,
+    /// No room is left.
+    NoSpace,
+}
+
+impl Errno {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Io => "EIO",
+            Self::NoSpace => "ENOSPC",
+        }
+    }
+}
+
+/// What to watch and what to do to it.
+#[derive(Clone, Debug)]
+pub struct Strace {
+    report: PathBuf,
+    paths: Vec<PathBuf>,
+    calls: String,
+    inject: Option<String>,
+}
+
+impl Strace {
+    /// Watches calls on files, and writes what it saw to `report`.
+    #[must_use]
+    pub fn watch(report: &Path, paths: &[PathBuf], calls: &[&str]) -> Self {
+        let (report, paths, calls) = (report.to_owned(), paths.to_vec(), calls.join(","));
+        Self { report, paths, calls, inject: None }
+    }
+
+    /// Kills the program when a thread begins its `nth` call.
+    #[must_use]
+    pub fn kill_at(mut self, nth: u32) -> Self {
+        let rest = format!("delay_enter={HESITATE_US}:when={nth}");
+        self.inject = Some(format!("inject={}:signal=SIGKILL:{rest}", self.calls));
+        self
+    }
+
+    /// Lets `count` calls of a thread fail, from its `nth` on.
+    #[must_use]
+    pub fn fail_at(mut self, error: Errno, nth: u32, count: u32) -> Self {
+        let last = nth.saturating_add(count.saturating_sub(1));
+        let word = error.word();
+        self.inject = Some(format!("inject={}:error={word}:when={nth}..{last}", self.calls));
+        self
+    }
+
+    /// The words that stand before the program's own.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let mut words = vec!["strace".to_owned()];
+        // With the filter, calls that nobody watches cost nothing.
+        words.extend(["-f", "--seccomp-bpf", "-qq", "-s", "0", "-o"].map(ToOwned::to_owned));
+        words.push(self.report.display().to_string());
+        for path in &self.paths {
+            words.extend(["-P".to_owned(), path.display().to_string()]);
+        }
+        words.extend(["-e".to_owned(), format!("trace={}", self.calls)]);
+        if let Some(inject) = &self.inject {
+            words.extend(["-e".to_owned(), inject.clone()]);
+        }
+        words.push("--".to_owned());
+        words
+    }
+
+    /// What it saw, so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report::read(&std::fs::read_to_string(&self.report).unwrap_or_default())
+    }
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Calls of each thread.
+    pub calls: BTreeMap<u32, u32>,
+    /// Calls that were made to fail.
+    pub failed: u32,
+    /// Whether the program was killed.
+    pub was_killed: bool,
+}
+
+impl Report {
+    /// Reads `<thread> <call>(…) = …` lines.
+    fn read(text: &str) -> Self {
+        let mut report = Self::default();
+        for line in text.lines() {
+            let Some((thread, said)) = line.split_once(' ') else { continue };
+            let Ok(thread) = thread.parse() else { continue };
+            let said = said.trim_start();
+            report.was_killed |= said.starts_with("+++ killed by SIGKILL");
+            report.failed += u32::from(said.contains("(INJECTED)"));
+            // A call that another thread interrupts is told in two lines.
+            let is_call = said.starts_with(|first: char| first.is_ascii_lowercase());
+            if is_call {
+                *report.calls.entry(thread).or_default() += 1;
+            }
+        }
+        report
+    }
+
+    /// The most calls of any thread: beyond it, nothing is hit.
+    #[must_use]
+    pub fn most_calls(&self) -> u32 {
+        self.calls.values().copied().max().unwrap_or_default()
+    }
+
+    /// Whether anything was done to the program.
+    #[must_use]
+    pub fn was_hit(&self) -> bool {
+        self.was_killed || self.failed > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_counts_each_thread_by_itself() {
+        let report = Report::read(
+            "11 pwrite64(21, \"\"..., 32, 0) = 32\n\
+             11 fsync(21 <unfinished ...>\n\
+             12 fsync(14) = -1 EIO (Input/output error) (INJECTED)\n\
+             11 <... fsync resumed>) = 0\n\
+             12 +++ exited with 0 +++\n",
+        );
+
+        assert_eq!(report.calls, BTreeMap::from([(11, 2), (12, 1)]));
+        assert_eq!((report.most_calls(), report.failed, report.was_killed), (2, 1, false));
+        assert!(report.was_hit());
+    }
+
+    #[test]
+    fn the_words_name_files_calls_and_moment() {
+        let paths = [PathBuf::from("/data/journal.db")];
+        let words = Strace::watch(Path::new("/tmp/report"), &paths, &[WRITES, FLUSHES]).kill_at(7);
+
+        let words = words.words().join(" ");
+
+        assert!(words.contains("-P /data/journal.db -e trace=write,pwrite64"), "{words}");
+        assert!(words.ends_with("fdatasync,signal=SIGKILL:delay_enter=20000:when=7 --"), "{words}");
+    }
+}
