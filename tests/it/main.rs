@@ -9,6 +9,10 @@ mod book;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod contention;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod kill;

@@ -1,0 +1,185 @@
+//! The server is killed at the N-th write or flush of a script, for every N until a run is unhit.
+//!
+//! Killed there, it is started again, and the script goes on where it was. In the end everything that
+//! any client was told in either life must fit the journal, and the hold that nobody ended must lapse.
+
+use std::time::Duration;
+
+use futures_util::stream::{StreamExt as _, iter};
+use rand::rngs::{OsRng, StdRng};
+use rand::seq::SliceRandom as _;
+use rand::{SeedableRng as _, TryRngCore as _};
+use tenantry_chaos::script::Progress;
+use tenantry_chaos::strace::{FLUSHES, WRITES};
+
+use super::{Run, Template, attempt};
+use crate::product::eventually;
+
+/// How many N of a sweep are tried where not all are.
+const SAMPLED: usize = 20;
+
+/// Of the projections fewer: what is lost there is made again from the journal.
+const SAMPLED_PROJECTIONS: usize = 6;
+
+/// Runs at once: a run waits more than it computes.
+const AT_ONCE: usize = 3;
+
+/// Beyond any N of a run, and the most that strace counts to.
+const NEVER: u32 = 65_535;
+
+/// How long a hold of one second may take to lapse on a slow machine.
+const LAPSES_WITHIN: Duration = Duration::from_secs(20);
+
+/// Which files' writes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Journal,
+    Projections,
+}
+
+#[tokio::test]
+async fn killed_at_twenty_writes_of_the_journal_nothing_is_lost_double_or_oversold() {
+    sweep(Target::Journal, Some(SAMPLED)).await;
+}
+
+#[tokio::test]
+async fn killed_at_a_few_writes_of_the_projections_nothing_is_lost_double_or_oversold() {
+    sweep(Target::Projections, Some(SAMPLED_PROJECTIONS)).await;
+}
+
+#[tokio::test]
+async fn exhaustive_killed_at_every_write_of_the_journal() {
+    sweep(Target::Journal, None).await;
+}
+
+#[tokio::test]
+async fn exhaustive_killed_at_every_write_of_the_projections() {
+    sweep(Target::Projections, None).await;
+}
+
+/// Tries every N, or some of them, and prints the table's row.
+async fn sweep(target: Target, sampled: Option<usize>) {
+    let template = Template::new().await;
+    let calls = unhit(&template, target).await;
+    let seed = OsRng.try_next_u64().unwrap();
+    let mut all: Vec<u32> = (1..=calls).collect();
+    if let Some(count) = sampled {
+        all.shuffle(&mut StdRng::seed_from_u64(seed));
+        all.truncate(count);
+    }
+    let mut row = Row { calls, ..Row::default() };
+    let results = iter(all).map(|nth| attempt(killed_at(&template, target, nth)));
+    for result in results.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+        row.count(result);
+    }
+    if sampled.is_none() {
+        // How the entries fall into commits differs a little from run to run.
+        let mut nth = calls + 1;
+        while row.count(attempt(killed_at(&template, target, nth)).await) {
+            nth += 1;
+        }
+    }
+    row.print(target, seed);
+    assert!(row.failures.is_empty(), "{}", row.failures.join("\n\n"));
+    assert!(row.hit * 2 > row.tried, "few kills came before the script's end: {row:?}");
+}
+
+/// One line of the table.
+#[derive(Debug, Default)]
+struct Row {
+    calls: u32,
+    tried: usize,
+    hit: usize,
+    failures: Vec<String>,
+}
+
+impl Row {
+    /// Counts a try; says whether anything was hit.
+    fn count(&mut self, result: Result<bool, String>) -> bool {
+        self.tried += 1;
+        let was_hit = *result.as_ref().unwrap_or(&true);
+        self.hit += usize::from(was_hit);
+        self.failures.extend(result.err());
+        was_hit
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is what a reader wants of a sweep")]
+    fn print(&self, target: Target, seed: u64) {
+        let Self { calls, tried, hit, failures } = self;
+        let failures = failures.len();
+        println!(
+            "| SQLite | {target:?} | {calls} calls | {tried} tried | {hit} killed | {failures} failures | seed {seed}"
+        );
+    }
+}
+
+/// The script without any fault; returns how many calls the busiest thread made.
+async fn unhit(template: &Template, target: Target) -> u32 {
+    let mut run = template.run().await;
+    let strace = run.strace(target, NEVER);
+    run.stack.set_wrapper(strace.words());
+    run.stack.restart().await.unwrap();
+    let clients = run.clients();
+    assert_eq!(run.script.run(&clients).await, Progress::Done, "{:?}", run.recorder.calls());
+    run.check("unhit").await;
+    assert_eq!(run.stack.stop().await.unwrap(), Some(0));
+    run.check("unhit, at the end").await;
+    let report = strace.report();
+    assert!(!report.was_hit());
+    report.most_calls()
+}
+
+/// Kills at the `nth` call, starts again and goes on; says whether anything was hit.
+async fn killed_at(template: &Template, target: Target, nth: u32) -> bool {
+    let context = format!("{target:?}, killed at call {nth}");
+    let mut run = template.run().await;
+    let strace = run.strace(target, nth);
+    run.stack.set_wrapper(strace.words());
+    if run.stack.restart().await.is_ok() {
+        let clients = run.clients();
+        let progress = run.script.run(&clients).await;
+        assert!(
+            progress == Progress::Done || strace.report().was_killed,
+            "{context}: the script broke off by itself: {:?}",
+            run.recorder.calls().last()
+        );
+    }
+    run.stack.kill().await.unwrap();
+    let was_hit = strace.report().was_killed;
+    if !was_hit {
+        return false;
+    }
+    run.check(&format!("{context}, before the restart")).await;
+
+    run.stack.set_wrapper(Vec::new());
+    run.stack.restart().await.unwrap();
+    let clients = run.clients();
+    let progress = run.script.run(&clients).await;
+    assert_eq!(progress, Progress::Done, "{context}: {:?}", run.recorder.calls().last());
+    run.hold_lapses(&context).await;
+    assert_eq!(run.stack.stop().await.unwrap(), Some(0), "{context}");
+    run.check(&context).await;
+    true
+}
+
+impl Run {
+    fn strace(&self, target: Target, nth: u32) -> tenantry_chaos::strace::Strace {
+        let files = match target {
+            Target::Journal => self.journal(),
+            Target::Projections => self.projections(),
+        };
+        self.watch(&files, &[WRITES, FLUSHES]).kill_at(nth)
+    }
+
+    /// The hold that nobody ends must lapse in whatever life its time comes.
+    async fn hold_lapses(&self, context: &str) {
+        let (tenant, path) = self.script.lapsing_hold().unwrap_or_else(|| panic!("{context}"));
+        let clients = self.clients();
+        let id = self.script_tenant(tenant);
+        eventually(LAPSES_WITHIN, async || {
+            let answer = self.recorder.get(&clients[tenant], id, &path).await?;
+            (answer.body["state"] == "expired").then_some(())
+        })
+        .await;
+    }
+}
