@@ -9,6 +9,7 @@ pub mod entry;
 mod acquire;
 pub(crate) mod changes;
 mod commit;
+mod events;
 mod export;
 mod heads;
 mod incarnation;

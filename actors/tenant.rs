@@ -27,6 +27,7 @@ mod jobs;
 mod keys;
 mod live;
 mod message;
+mod notes;
 mod plan_store;
 mod reaper;
 mod replaced;
@@ -40,4 +41,4 @@ mod tests;
 
 pub use self::call::{Answer, CallContext, Idempotency, TenantError};
 pub use self::shell::{TenantDeps, TenantSettings};
-pub use self::tenants::{Advanced, Happened, Tenants};
+pub use self::tenants::{Advanced, Correction, Happened, Tenants, WHEN_RECORDED};

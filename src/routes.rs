@@ -5,9 +5,10 @@ mod artifacts;
 pub(crate) mod body;
 mod catalogue;
 mod clock;
-#[cfg_attr(not(test), expect(dead_code, reason = "the route that takes events comes next"))]
 mod cloudevents;
+mod corrections;
 mod events;
+mod ingest;
 pub(crate) mod input;
 mod item;
 pub(crate) mod login;
@@ -133,6 +134,9 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(usage::report))
         .routes(routes!(usage::history))
         .routes(routes!(usage::consume))
+        .routes(routes!(ingest::record))
+        .routes(routes!(corrections::adjust))
+        .routes(routes!(corrections::spend_cap, corrections::set_spend_cap))
         .routes(routes!(reservations::reserve))
         .routes(routes!(reservations::show))
         .routes(routes!(reservations::commit))
@@ -153,6 +157,10 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(admin::tenants))
         .routes(routes!(admin::tenant))
         .routes(routes!(admin::set_plan))
+        .routes(routes!(admin::set_enforcement))
+        .routes(routes!(admin::grants::grant))
+        .routes(routes!(admin::grants::extend))
+        .routes(routes!(admin::grants::revoke))
 }
 
 /// The API's router.

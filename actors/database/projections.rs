@@ -17,6 +17,11 @@ static ADD_KEYS: Many = Many::new(
     4,
     "ON CONFLICT (tenant_id, digest) DO UPDATE SET seq = excluded.seq, used_at = excluded.used_at",
 );
+static ADD_EVENTS: Many = Many::new(
+    "INSERT INTO event_keys (tenant_id, digest, used_at) VALUES",
+    3,
+    "ON CONFLICT (tenant_id, digest) DO NOTHING",
+);
 static ADD_USAGE: Many = Many::new(
     "INSERT INTO usage_days (tenant_id, meter, day_at, amount) VALUES",
     4,
@@ -93,6 +98,17 @@ async fn apply_to(
         }
     }
     ADD_KEYS.run(connection, &values).await?;
+    values.clear();
+    let digests: Vec<Vec<String>> = changes
+        .iter()
+        .map(|change| change.events.iter().map(|(digest, _)| digest.to_string()).collect())
+        .collect();
+    for ((tenant, change), digests) in named().zip(&digests) {
+        for ((_, used_at), digest) in change.events.iter().zip(digests) {
+            values.extend([tenant, digest.into(), (*used_at).into()]);
+        }
+    }
+    ADD_EVENTS.run(connection, &values).await?;
     values.clear();
     for (tenant, change) in named() {
         for ((meter, day_at), amount) in &change.usage {
@@ -209,8 +225,16 @@ fn number(seq: u64) -> Result<Value<'static>, StoreError> {
 
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    let many =
-        [&ADD_CHUNKS, &ADD_KEYS, &ADD_USAGE, &SET_JOBS, &DROP_JOBS, &SET_WAKEUPS, &DROP_WAKEUPS];
+    let many = [
+        &ADD_CHUNKS,
+        &ADD_KEYS,
+        &ADD_EVENTS,
+        &ADD_USAGE,
+        &SET_JOBS,
+        &DROP_JOBS,
+        &SET_WAKEUPS,
+        &DROP_WAKEUPS,
+    ];
     let mut all: Vec<&str> =
         many.iter().flat_map(|many| many.texts()).map(String::as_str).collect();
     all.extend([MOVE_WATERMARK, WATERMARKS, ADD_FAILURE, FAILED_TENANTS]);

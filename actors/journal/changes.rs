@@ -7,7 +7,7 @@ use super::entry::EntryBody;
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::mail::UsageFacts;
-use crate::tenant::quota::{Charge, Fact};
+use crate::tenant::quota::{Charge, EventDigest, Fact, RecordedEvent};
 use crate::tenant::steps::{JobFact, JobState};
 
 /// Microseconds of a day.
@@ -56,6 +56,8 @@ pub(crate) struct Changes {
     pub(crate) tenant: TenantId,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) keys: BTreeMap<String, UsedKey>,
+    /// Events that count from now on, and when they were counted.
+    pub(crate) events: Vec<(EventDigest, i64)>,
     /// By meter and the day's start.
     pub(crate) usage: BTreeMap<(String, i64), i64>,
     /// By job; none removes it from the list.
@@ -83,6 +85,7 @@ impl Changes {
             tenant,
             chunks: Vec::new(),
             keys: BTreeMap::new(),
+            events: Vec::new(),
             usage: BTreeMap::new(),
             jobs: BTreeMap::new(),
             wakeups: BTreeMap::new(),
@@ -121,8 +124,12 @@ impl Changes {
             Fact::Consumed { items, .. }
             | Fact::PartCommitted { items, .. }
             | Fact::CommittedLate { items, .. }
-            | Fact::Recorded { items, .. }
             | Fact::Adjusted { items, .. } => self.count(items, at, Sign::Plus),
+            Fact::Recorded { items, events, .. } => {
+                let used_at = at.as_micros();
+                self.events.extend(events.iter().map(|event| (event.digest, used_at)));
+                self.count_events(items, events)
+            }
             Fact::Freed { items, .. } => self.count(items, at, Sign::Minus),
             Fact::Committed { reservation, items, .. } => {
                 self.wakeups.insert(reservation.to_string(), None);
@@ -197,20 +204,51 @@ impl Changes {
     }
 
     fn count(&mut self, items: &[Charge], at: Timestamp, sign: Sign) -> Result<(), Unprojectable> {
-        let day_at = at.as_micros() - at.as_micros() % DAY_MICROS;
+        let day_at = day_of(at);
         for item in items {
             let meter = item.meter.as_str();
             let too_much = || Unprojectable::TooMuch { meter: meter.to_owned() };
             let amount = i64::try_from(item.amount).map_err(|_| too_much())?;
-            let sum = self.usage.entry((meter.to_owned(), day_at)).or_default();
-            *sum = match sign {
-                Sign::Plus => sum.checked_add(amount),
-                Sign::Minus => sum.checked_sub(amount),
-            }
-            .ok_or_else(too_much)?;
+            let amount = match sign {
+                Sign::Plus => Some(amount),
+                Sign::Minus => amount.checked_neg(),
+            };
+            self.add_to_day(meter, day_at, amount.ok_or_else(too_much)?)?;
         }
         Ok(())
     }
+
+    /// Counts each event on the day on which it happened.
+    fn count_events(
+        &mut self,
+        items: &[Charge],
+        events: &[RecordedEvent],
+    ) -> Result<(), Unprojectable> {
+        let mut sums: BTreeMap<(u16, i64), Option<i64>> = BTreeMap::new();
+        for event in events {
+            let sum = sums.entry((event.item, day_of(event.at))).or_insert(Some(0));
+            let amount = i64::try_from(event.amount).ok();
+            *sum = sum.zip(amount).and_then(|(sum, amount)| sum.checked_add(amount));
+        }
+        for ((item, day_at), sum) in sums {
+            let meter = items.get(usize::from(item)).map_or("", |item| item.meter.as_str());
+            let too_much = || Unprojectable::TooMuch { meter: meter.to_owned() };
+            self.add_to_day(meter, day_at, sum.ok_or_else(too_much)?)?;
+        }
+        Ok(())
+    }
+
+    fn add_to_day(&mut self, meter: &str, day_at: i64, amount: i64) -> Result<(), Unprojectable> {
+        let sum = self.usage.entry((meter.to_owned(), day_at)).or_default();
+        let too_much = || Unprojectable::TooMuch { meter: meter.to_owned() };
+        *sum = sum.checked_add(amount).ok_or_else(too_much)?;
+        Ok(())
+    }
+}
+
+/// The start of a time's day, in UTC.
+fn day_of(at: Timestamp) -> i64 {
+    at.as_micros() - at.as_micros() % DAY_MICROS
 }
 
 /// Returns the mail that a line owes.

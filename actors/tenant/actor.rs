@@ -94,7 +94,7 @@ impl Actor for TenantActor {
         life: &mut Life,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            TenantMsg::Decide(call) => life.decide(call, Lookup::NotAsked),
+            TenantMsg::Decide(call) => life.decide(call, &Lookup::NotAsked),
             TenantMsg::DecideKnown(call, asked_at, found) => {
                 life.decide_known(call, asked_at, found);
             }

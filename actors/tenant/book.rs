@@ -1,43 +1,46 @@
 //! A tenant's state with its way to the journal: what is decided, sealed and handed over.
 
-use std::borrow::Cow;
+mod checkpoint;
+mod retention;
+
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ractor::ActorRef;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
+use self::checkpoint::restore;
+use self::retention::{keep_events_until, keep_keys_until};
 use super::actor::APPEND_FAILED;
 use super::call::Idempotency;
-use super::filter::KeyFilter;
 use super::in_flight::Release;
 use super::keys::{Keys, Known, Seen};
 use super::live::Vitals;
 use super::message::TenantMsg;
 use super::plan::PlanTerms;
-use super::quota::Verdict;
+use super::quota::{Event, EventDigest, Fact, Verdict};
 use super::state::{self, ReplayError, TenantCommand, TenantOutcome, TenantState, Turn};
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::TenantId;
-use crate::journal::entry::{Author, EntryHash};
-use crate::journal::{
-    self, Done, Handover, Incarnation, Journal, KEEP_KEY_ROWS_FOR, Line, Recovered, Room,
-};
+use crate::journal::entry::{Author, EntryBody};
+use crate::journal::{Done, Handover, Incarnation, Journal, Line, Recovered, Room};
 
-/// How long a key is kept after its use and after its period's end.
-const KEEP_KEYS_FOR: Duration = Duration::from_hours(24);
-
-/// What the journal says of a key.
+/// What the journal says of a call's key and events.
 #[derive(Debug)]
 pub(super) enum Lookup {
     /// It was not asked.
     NotAsked,
-    /// The key was never used, or is forgotten.
-    Nothing,
-    /// The key was used.
-    Found(Known),
+    /// It was.
+    Answered(Found),
+}
+
+/// What the journal found of a call's key and events.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The key was used before; none if it never was, or is forgotten.
+    pub(super) key: Option<Known>,
+    /// The events that count already.
+    pub(super) events: HashSet<EventDigest>,
 }
 
 /// What is known of a call's idempotency key.
@@ -56,14 +59,6 @@ pub(super) enum Repetition {
 pub(super) struct Decided {
     pub(super) lines: Vec<Line>,
     pub(super) verdict: Verdict<TenantOutcome>,
-}
-
-/// Committed state as it is kept between two lives; a cache, the journal is the truth.
-#[derive(Serialize, Deserialize)]
-struct Snapshot<'a> {
-    keys: Cow<'a, KeyFilter>,
-    #[serde(borrow)]
-    state: &'a RawValue,
 }
 
 /// Why a tenant cannot be rebuilt from what the journal gave.
@@ -111,6 +106,12 @@ impl Book {
             if let Some(idem) = &entry.idem {
                 keys.remember_old(idem, keep_keys_until(&state, entry.at));
             }
+            if let EntryBody::Usage(Fact::Recorded { events, .. }) = &entry.body {
+                let until = keep_events_until(&state, entry.at);
+                for event in events {
+                    keys.remember_old_event(event.digest, until);
+                }
+            }
         }
         keys.forget(state.present(clock.now()));
         let vitals = Arc::new(Vitals::new(state.seq()));
@@ -130,7 +131,7 @@ impl Book {
 
     /// Keys that are kept exactly, and bytes of the filter.
     pub(super) fn key_memory(&self) -> (usize, usize) {
-        (self.keys.recent_count(), self.keys.filter().bytes())
+        (self.keys.recent_count(), self.keys.filter_bytes())
     }
 
     /// The tenant's present.
@@ -144,13 +145,23 @@ impl Book {
     }
 
     /// Says what is known of a key, by memory and by the journal's word.
-    pub(super) fn repetition(&self, idempotency: &Idempotency, lookup: Lookup) -> Repetition {
+    pub(super) fn repetition(&self, idempotency: &Idempotency, lookup: &Lookup) -> Repetition {
         match (self.keys.look(&idempotency.idem, self.now()), lookup) {
-            (Seen::By(known), _) => Repetition::Of(known.clone()),
-            (_, Lookup::Found(known)) => Repetition::Of(known),
+            (Seen::By(known), _) | (_, Lookup::Answered(Found { key: Some(known), .. })) => {
+                Repetition::Of(known.clone())
+            }
             (Seen::Perhaps, Lookup::NotAsked) => Repetition::Perhaps,
-            (_, Lookup::Nothing) | (Seen::Never, Lookup::NotAsked) => Repetition::Never,
+            (_, Lookup::Answered(_)) | (Seen::Never, Lookup::NotAsked) => Repetition::Never,
         }
+    }
+
+    /// Removes events that count already; returns those for which the journal has to be asked.
+    pub(super) fn new_events(&self, events: &mut Vec<Event>, lookup: &Lookup) -> Vec<EventDigest> {
+        let found = match lookup {
+            Lookup::NotAsked => None,
+            Lookup::Answered(found) => Some(&found.events),
+        };
+        self.keys.new_events(events, found, self.now())
     }
 
     /// Notes that the journal is asked for a key, and returns the entry as of which it is.
@@ -175,6 +186,13 @@ impl Book {
             let fp = author.fp.map(ToOwned::to_owned);
             let known = Known { fp, seq: own.seq, outcome: outcome.clone() };
             self.keys.remember(idem, known, keep_keys_until(&self.state, own.at));
+            self.keys.trim(self.vitals.in_flight.durable());
+        }
+        if let Some(own) = own.and_then(|own| lines.get(own))
+            && let EntryBody::Usage(Fact::Recorded { events, .. }) = &own.body
+        {
+            let digests = events.iter().map(|event| event.digest).collect();
+            self.keys.remember_events(own.seq, digests, keep_events_until(&self.state, own.at));
             self.keys.trim(self.vitals.in_flight.durable());
         }
         let tenant = self.tenant;
@@ -219,33 +237,6 @@ impl Book {
         self.vitals.in_flight.after(self.state.seq(), release);
     }
 
-    /// Takes the state as it is now for a snapshot, if enough changed since the last one.
-    pub(super) fn checkpoint(&mut self, after_entries: u64) -> Option<Checkpoint> {
-        let seq = self.state.seq();
-        if seq.saturating_sub(self.snapshot_at) < after_entries.max(1) {
-            return None;
-        }
-        self.snapshot_at = seq;
-        Some(Checkpoint {
-            tenant: self.tenant,
-            seq,
-            hash: self.state.head(),
-            state: self.state.snapshot(),
-            keys: self.keys.filter().clone(),
-            forget_keys_before: self.forget_keys_before(),
-            journal: self.journal.clone(),
-        })
-    }
-
-    /// Rows of keys are kept for as long as the period is open, and for [`KEEP_KEY_ROWS_FOR`] at
-    /// the least, by the tenant's time and by the machine's.
-    fn forget_keys_before(&self) -> Timestamp {
-        let opened_at = self.state.quota().period().map_or(Timestamp::MIN, |period| period.start);
-        let kept_for = self.now().min(self.clock.now()).since(Timestamp::MIN);
-        let kept_for = kept_for.saturating_sub(KEEP_KEY_ROWS_FOR);
-        opened_at.min(Timestamp::MIN.checked_add(kept_for).unwrap_or(Timestamp::MIN))
-    }
-
     /// Says whether a job is queued or running.
     pub(super) fn has_open_jobs(&self) -> bool {
         self.state.jobs().open().next().is_some()
@@ -256,47 +247,6 @@ impl Book {
         let retry = self.state.jobs().next_retry_at(self.now());
         self.state.next_due().into_iter().chain(retry).min()
     }
-}
-
-/// A state on its way to become a snapshot.
-#[derive(Debug)]
-pub(super) struct Checkpoint {
-    tenant: TenantId,
-    pub(super) seq: u64,
-    hash: EntryHash,
-    state: Vec<u8>,
-    keys: KeyFilter,
-    forget_keys_before: Timestamp,
-    journal: Journal,
-}
-
-impl Checkpoint {
-    /// Stores it; call it once its last entry is on disk. Without it the next activation reads
-    /// more lines, so a failure loses nothing.
-    pub(super) async fn store(self) {
-        let state = String::from_utf8(self.state).expect("JSON is UTF-8");
-        let state = RawValue::from_string(state).expect("a snapshot is JSON");
-        let snapshot = Snapshot { keys: Cow::Owned(self.keys), state: &state };
-        let body = serde_json::to_string(&snapshot).expect("plain data has a JSON form");
-        let Self { seq, hash, forget_keys_before, .. } = self;
-        let snapshot = journal::Snapshot { seq, hash, body };
-        if let Err(error) = self.journal.snapshot(self.tenant, snapshot, forget_keys_before).await {
-            tracing::debug!(tenant.id = %self.tenant, %error, "snapshot not stored");
-        }
-    }
-}
-
-/// Reads a snapshot, unless it is another version's or not what its name says.
-fn restore(stored: &journal::Snapshot, terms: &Arc<PlanTerms>) -> Option<(TenantState, Keys)> {
-    let snapshot: Snapshot<'_> = serde_json::from_str(&stored.body).ok()?;
-    let state = TenantState::restore(snapshot.state.get().as_bytes(), Arc::clone(terms)).ok()?;
-    let is_named_rightly = state.seq() == stored.seq && state.head() == stored.hash;
-    is_named_rightly.then(|| (state, Keys::with_filter(snapshot.keys.into_owned())))
-}
-
-fn keep_keys_until(state: &TenantState, at: Timestamp) -> Timestamp {
-    let end = state.quota().period().map_or(at, |period| period.end.max(at));
-    end.checked_add(KEEP_KEYS_FOR).unwrap_or(Timestamp::MAX)
 }
 
 /// A random number that spreads retries.

@@ -1,7 +1,7 @@
-//! A compact memory of idempotency keys that are older than what stays in memory exactly.
+//! A compact memory of keys and events that are older than what stays in memory exactly.
 //!
-//! It answers "surely new" or "perhaps known", with about 10 bits a key, so that a first-time key
-//! costs no read of the database. Keys are kept in generations that are dropped whole once the
+//! It answers "surely new" or "perhaps known", with 10 bits a key (or 20 an event, which come by
+//! the thousand), so that a first-time key costs no read of the database. Keys are kept in generations that are dropped whole once the
 //! last key in them may be forgotten. **Invariant:** a key that was inserted and may not be
 //! forgotten yet is never called new; when the memory is full, everything is "perhaps known".
 
@@ -9,12 +9,13 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::tenant::quota::EventDigest;
 
 /// Bits spent on a key: about one first-time key in a hundred is looked up for nothing.
 const BITS_PER_KEY: u64 = 10;
 
-/// Bits set for a key: the best number for ten bits a key.
-const PROBES: u64 = 7;
+/// Bits spent on an event: of a thousand new ones, none is looked up for nothing, nearly always.
+pub(super) const BITS_PER_EVENT: u64 = 20;
 
 /// The first generation's size in bytes: enough for 400 keys of a tenant that hardly calls.
 const FIRST_GENERATION_BYTES: usize = 512;
@@ -43,6 +44,13 @@ impl Probe {
         }
     }
 
+    /// Makes a probe of an event's digest, which is as good as random.
+    pub(super) fn of_event(digest: EventDigest) -> Self {
+        let bits = u128::from_le_bytes(*digest.as_bytes());
+        let part = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0);
+        Self(part(bits), part(bits >> 64) | 1)
+    }
+
     fn digested(idem: &str) -> Self {
         let hashed = digest::digest(&digest::SHA256, idem.as_bytes());
         let (mut left, mut right) = ([0_u8; 8], [0_u8; 8]);
@@ -55,24 +63,27 @@ impl Probe {
 
 /// One generation: a Bloom filter and the time until which its keys count.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Generation {
+struct Generation<const BITS: u64> {
     keep_until: Timestamp,
     keys: u64,
     #[serde(with = "words_as_base64")]
     words: Vec<u64>,
 }
 
-/// The filter of one tenant.
+/// The filter of one tenant, with `BITS` bits a key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct KeyFilter {
-    generations: Vec<Generation>,
+pub(super) struct KeyFilter<const BITS: u64 = BITS_PER_KEY> {
+    generations: Vec<Generation<BITS>>,
     /// Set when the cap was reached: until then every key is looked up.
     full_until: Option<Timestamp>,
 }
 
 // === impl Generation ===
 
-impl Generation {
+impl<const BITS: u64> Generation<BITS> {
+    /// Bits set for a key: the best number is 0.69 times the bits spent on it.
+    const PROBES: u64 = BITS * 7 / 10;
+
     fn new(bytes: usize, keep_until: Timestamp) -> Self {
         Self { keep_until, keys: 0, words: vec![0; bytes / size_of::<u64>()] }
     }
@@ -86,13 +97,13 @@ impl Generation {
     }
 
     fn has_room(&self) -> bool {
-        self.keys < self.bits() / BITS_PER_KEY
+        self.keys < self.bits() / BITS
     }
 
     /// The word and the bit in it of each probe of a key (double hashing).
-    fn places(&self, probe: Probe) -> impl Iterator<Item = (usize, u64)> + use<> {
+    fn places(&self, probe: Probe) -> impl Iterator<Item = (usize, u64)> + use<BITS> {
         let bits = self.bits();
-        (0..PROBES).map(move |n| {
+        (0..Self::PROBES).map(move |n| {
             let bit = probe.0.wrapping_add(n.wrapping_mul(probe.1)) % bits;
             (usize::try_from(bit / 64).unwrap_or(0), 1_u64 << (bit % 64))
         })
@@ -114,11 +125,11 @@ impl Generation {
 
 // === impl KeyFilter ===
 
-impl KeyFilter {
+impl<const BITS: u64> KeyFilter<BITS> {
     /// Remembers a key until `keep_until`. A later date begins a generation of its own, so that an
     /// ended period's keys are dropped together.
     pub(super) fn insert(&mut self, probe: Probe, keep_until: Timestamp) {
-        let fits = |newest: &Generation| newest.has_room() && keep_until <= newest.keep_until;
+        let fits = |newest: &Generation<BITS>| newest.has_room() && keep_until <= newest.keep_until;
         if !self.generations.last().is_some_and(fits) && !self.grow(keep_until) {
             let until = self.full_until.map_or(keep_until, |known| known.max(keep_until));
             self.full_until = Some(until);
@@ -143,7 +154,7 @@ impl KeyFilter {
 
     /// Bytes that the filter takes.
     pub(super) fn bytes(&self) -> usize {
-        self.generations.iter().map(Generation::bytes).sum()
+        self.generations.iter().map(Generation::<BITS>::bytes).sum()
     }
 
     fn grow(&mut self, keep_until: Timestamp) -> bool {
@@ -193,9 +204,26 @@ mod tests {
         Probe::of(&format!("key-{n}"))
     }
 
+    fn event(n: u128) -> Probe {
+        let digest = u128::MAX / 1_000_003 * n;
+        Probe::of_event(EventDigest::from_bytes(digest.rotate_left(61).to_le_bytes()))
+    }
+
+    #[test]
+    fn hardly_a_new_event_is_looked_up_for_nothing() {
+        let mut filter = KeyFilter::<BITS_PER_EVENT>::default();
+        for n in 0..100_000 {
+            filter.insert(event(n), FOREVER);
+        }
+
+        assert!((0..100_000).all(|n| filter.may_contain(event(n), NOW)));
+        let alarms = (100_000..200_000).filter(|n| filter.may_contain(event(*n), NOW)).count();
+        assert!(alarms < 100, "{alarms} of 100,000");
+    }
+
     #[test]
     fn a_remembered_key_is_never_called_new() {
-        let mut filter = KeyFilter::default();
+        let mut filter = <KeyFilter>::default();
         for n in 0..20_000 {
             filter.insert(key(n), FOREVER);
         }
@@ -205,7 +233,7 @@ mod tests {
 
     #[test]
     fn few_new_keys_are_looked_up_for_nothing() {
-        let mut filter = KeyFilter::default();
+        let mut filter = <KeyFilter>::default();
         for n in 0..20_000 {
             filter.insert(key(n), FOREVER);
         }
@@ -218,7 +246,7 @@ mod tests {
 
     #[test]
     fn an_ended_periods_keys_are_dropped_together() {
-        let mut filter = KeyFilter::default();
+        let mut filter = <KeyFilter>::default();
         filter.insert(key(1), Timestamp::from_micros(500));
         filter.insert(key(2), FOREVER);
 
@@ -230,14 +258,14 @@ mod tests {
 
     #[test]
     fn a_full_filter_calls_nothing_new() {
-        let filter = KeyFilter { full_until: Some(FOREVER), ..KeyFilter::default() };
+        let filter = KeyFilter { full_until: Some(FOREVER), ..<KeyFilter>::default() };
 
         assert!(filter.may_contain(key(7), NOW));
     }
 
     #[test]
     fn a_snapshot_keeps_every_key() {
-        let mut filter = KeyFilter::default();
+        let mut filter = <KeyFilter>::default();
         for n in 0..1_000 {
             filter.insert(key(n), FOREVER);
         }

@@ -1,14 +1,16 @@
-//! The idempotency keys of one tenant: exact while they are new, a filter once they are old.
+//! The idempotency keys and events of one tenant: exact while new, a filter once they are old.
 //!
 //! A key whose entry is still in flight is kept with its answer, and so are the last few after
-//! that. All others the journal finds by their digest; the filter says for which to ask it.
+//! that; an event whose entry is in flight is kept as well. All others the journal finds by their
+//! digest; the filters say for which to ask it.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::filter::{KeyFilter, Probe};
+use super::filter::{BITS_PER_EVENT, KeyFilter, Probe};
 use super::state::TenantOutcome;
 use crate::clock::Timestamp;
+use crate::tenant::quota::{Event, EventDigest};
 
 /// Keys on disk that are kept exactly all the same: a client that retries at once is answered
 /// without a read.
@@ -36,21 +38,28 @@ pub(super) enum Seen<'a> {
     Perhaps,
 }
 
-/// The keys of one tenant.
+/// A tenant's memory of events that count already.
+pub(super) type EventFilter = KeyFilter<BITS_PER_EVENT>;
+
+/// The keys and events of one tenant.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     recent: HashMap<Arc<str>, Known>,
     order: VecDeque<(u64, Arc<str>)>,
     filter: KeyFilter,
+    /// Events of entries that are in flight.
+    events: HashSet<EventDigest>,
+    events_order: VecDeque<(u64, Vec<EventDigest>)>,
+    event_filter: EventFilter,
     /// The entries after which the journal was asked for a key and has not answered yet. What was
     /// used since then is kept exactly: the journal's answer may be older than that.
     asked: BTreeMap<u64, usize>,
 }
 
 impl Keys {
-    /// Begins with the filter of a snapshot.
-    pub(super) fn with_filter(filter: KeyFilter) -> Self {
-        Self { filter, ..Self::default() }
+    /// Begins with the filters of a snapshot.
+    pub(super) fn with_filters(filter: KeyFilter, event_filter: EventFilter) -> Self {
+        Self { filter, event_filter, ..Self::default() }
     }
 
     /// Says what is known of a key.
@@ -75,6 +84,50 @@ impl Keys {
         self.filter.insert(Probe::of(idem), keep_until);
     }
 
+    /// Remembers events that were just counted.
+    pub(super) fn remember_events(
+        &mut self,
+        seq: u64,
+        events: Vec<EventDigest>,
+        keep_until: Timestamp,
+    ) {
+        for digest in &events {
+            self.event_filter.insert(Probe::of_event(*digest), keep_until);
+            self.events.insert(*digest);
+        }
+        self.events_order.push_back((seq, events));
+    }
+
+    /// Remembers an event that an earlier life counted.
+    pub(super) fn remember_old_event(&mut self, digest: EventDigest, keep_until: Timestamp) {
+        self.event_filter.insert(Probe::of_event(digest), keep_until);
+    }
+
+    /// Removes what counts already, by memory and by what the journal was asked and found. Returns
+    /// the events for which the journal has to be asked first; nothing is removed then.
+    pub(super) fn new_events(
+        &self,
+        events: &mut Vec<Event>,
+        found: Option<&HashSet<EventDigest>>,
+        now: Timestamp,
+    ) -> Vec<EventDigest> {
+        let is_known = |digest: &EventDigest| {
+            self.events.contains(digest) || found.is_some_and(|found| found.contains(digest))
+        };
+        if found.is_none() {
+            let perhaps = |digest: &EventDigest| {
+                !self.events.contains(digest)
+                    && self.event_filter.may_contain(Probe::of_event(*digest), now)
+            };
+            let asked: Vec<_> = events.iter().map(|event| event.digest).filter(perhaps).collect();
+            if !asked.is_empty() {
+                return asked;
+            }
+        }
+        events.retain(|event| !is_known(&event.digest));
+        Vec::new()
+    }
+
     /// Notes that the journal is asked for a key as of entry `seq`.
     pub(super) fn ask(&mut self, seq: u64) {
         *self.asked.entry(seq).or_default() += 1;
@@ -90,12 +143,17 @@ impl Keys {
         }
     }
 
-    /// Lets go of the exact form of keys that are on disk up to `durable`, but for the last few.
+    /// Lets go of the exact form of what is on disk up to `durable`, but for the last few keys.
     pub(super) fn trim(&mut self, durable: u64) {
         let durable = self.asked.keys().next().map_or(durable, |asked| durable.min(*asked));
-        while self.order.len() > RECENT_KEYS
-            && self.order.front().is_some_and(|(seq, _)| *seq <= durable)
-        {
+        let is_old = |front: Option<u64>| front.is_some_and(|seq| seq <= durable);
+        while is_old(self.events_order.front().map(|(seq, _)| *seq)) {
+            let Some((_, events)) = self.events_order.pop_front() else { break };
+            for digest in events {
+                self.events.remove(&digest);
+            }
+        }
+        while self.order.len() > RECENT_KEYS && is_old(self.order.front().map(|(seq, _)| *seq)) {
             let Some((seq, idem)) = self.order.pop_front() else { return };
             // The same key may have been used again since, after it was forgotten.
             if self.recent.get(&idem).is_some_and(|known| known.seq == seq) {
@@ -107,6 +165,17 @@ impl Keys {
     /// Drops what may be forgotten.
     pub(super) fn forget(&mut self, now: Timestamp) {
         self.filter.forget(now);
+        self.event_filter.forget(now);
+    }
+
+    /// The filter of events, which has every event in it.
+    pub(super) fn event_filter(&self) -> &EventFilter {
+        &self.event_filter
+    }
+
+    /// Bytes of both filters.
+    pub(super) fn filter_bytes(&self) -> usize {
+        self.filter.bytes() + self.event_filter.bytes()
     }
 
     /// The filter, which has every key in it.
@@ -169,9 +238,53 @@ mod tests {
         let mut keys = Keys::default();
         keys.remember("a", known(1), LATER);
 
-        let again = Keys::with_filter(keys.filter().clone());
+        let again = Keys::with_filters(keys.filter().clone(), keys.event_filter().clone());
 
         assert!(matches!(again.look("a", NOW), Seen::Perhaps));
         assert!(matches!(again.look("a", LATER), Seen::Never));
+    }
+
+    fn digest(n: u8) -> EventDigest {
+        EventDigest::from_bytes([n; 16])
+    }
+
+    fn events(numbers: impl IntoIterator<Item = u8>) -> Vec<Event> {
+        let event =
+            |n| Event { digest: digest(n), meter: "images".parse().unwrap(), amount: 1, at: NOW };
+        numbers.into_iter().map(event).collect()
+    }
+
+    fn left(events: &[Event]) -> Vec<EventDigest> {
+        events.iter().map(|event| event.digest).collect()
+    }
+
+    #[test]
+    fn an_event_in_flight_is_a_duplicate_and_one_on_disk_is_asked_for() {
+        let mut keys = Keys::default();
+        keys.remember_events(1, vec![digest(1), digest(2)], LATER);
+
+        let mut batch = events([1, 3]);
+        assert!(keys.new_events(&mut batch, None, NOW).is_empty());
+        assert_eq!(left(&batch), [digest(3)]);
+
+        keys.trim(1);
+        let mut batch = events([1, 3]);
+        assert_eq!(keys.new_events(&mut batch, None, NOW), [digest(1)]);
+        assert_eq!(batch.len(), 2);
+        let found = HashSet::from([digest(1)]);
+        assert!(keys.new_events(&mut batch, Some(&found), NOW).is_empty());
+        assert_eq!(left(&batch), [digest(3)]);
+    }
+
+    #[test]
+    fn an_event_counted_while_the_journal_is_asked_is_a_duplicate() {
+        let mut keys = Keys::default();
+        keys.ask(0);
+        keys.remember_events(1, vec![digest(1)], LATER);
+        keys.trim(1);
+
+        let mut batch = events([1]);
+        assert!(keys.new_events(&mut batch, Some(&HashSet::new()), NOW).is_empty());
+        assert!(batch.is_empty());
     }
 }

@@ -7,11 +7,11 @@ use tenantry_supervision::Deadline;
 use tokio::sync::oneshot;
 
 use super::actor::Life;
+use super::book::Found;
 use super::call::{Answer, CallContext, Idempotency, TenantError};
 use super::gate::Admission;
 use super::in_flight::Release;
 use super::jobs::{StepReady, StepReport};
-use super::keys::Known;
 use super::state::{TenantCommand, TenantOutcome};
 use crate::ids::{JobId, RequestId};
 use crate::journal::{JournalError, Room};
@@ -22,8 +22,8 @@ use crate::studio::plan::RenderPlan;
 pub(super) enum TenantMsg {
     /// Decide a caller's command.
     Decide(Box<Call>),
-    /// Decide a command whose key the journal was asked for, as of an entry.
-    DecideKnown(Box<Call>, u64, Result<Option<Known>, JournalError>),
+    /// Decide a command for whose key and events the journal was asked, as of an entry.
+    DecideKnown(Box<Call>, u64, Result<Found, JournalError>),
     /// Look at the state, and answer once that state is on disk.
     Read(Box<Read>),
     /// A job's plan was read from the tenant's store, or is gone.
@@ -96,6 +96,11 @@ impl Call {
     /// Says whether nobody waits for the answer any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.deadline.is_past() || self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// The command, unless it is begun.
+    pub(super) fn command_mut(&mut self) -> Option<&mut TenantCommand> {
+        self.command.as_mut()
     }
 
     /// Takes the command: from here on it is begun.

@@ -6,6 +6,8 @@
 
 mod clock;
 mod jobs;
+mod past;
+mod terms;
 
 pub use self::clock::{Advanced, Happened};
 
@@ -16,6 +18,7 @@ use ractor::MessagingErr;
 use tenantry_supervision::Deadline;
 use tokio::sync::oneshot;
 
+pub use self::past::{Correction, WHEN_RECORDED};
 use super::activation::find;
 use super::actor::Life;
 use super::call::{Answer, CallContext, TenantError};
@@ -23,11 +26,8 @@ use super::history::{HistoryPoint, HistoryQuery};
 use super::inspect::{NodeReport, TenantReport};
 use super::live::Live;
 use super::message::{Call, CallEnd, Read, TenantMsg};
-use super::period::Cycle;
 use super::plan::{MeterName, PlanName};
-use super::quota::{
-    Command, Consumed, Item, Outcome, PlanChange, Refusal, Reservation, UsageReport,
-};
+use super::quota::{Command, Consumed, Item, Outcome, Refusal, Reservation, UsageReport};
 use super::shell::{Shell, TenantDeps};
 use super::state::{TenantCommand, TenantOutcome};
 use crate::ids::{ReservationId, TenantId};
@@ -112,15 +112,16 @@ impl Tenants {
         .await
     }
 
-    /// Uses held units and gives back the rest; all of them unless items say otherwise.
+    /// Uses held units and gives back the rest; all of them unless items say otherwise. With `late`
+    /// a hold that lapsed is charged all the same.
     pub async fn commit(
         &self,
         tenant: TenantId,
         id: ReservationId,
-        items: Option<Vec<Item>>,
+        (items, late): (Option<Vec<Item>>, bool),
         context: CallContext,
     ) -> Result<Answer<Reservation>, TenantError> {
-        self.ask_hold(tenant, Command::Commit { id, items, late: false }, &context).await
+        self.ask_hold(tenant, Command::Commit { id, items, late }, &context).await
     }
 
     /// Gives back a hold.
@@ -192,32 +193,6 @@ impl Tenants {
         meter: &MeterName,
     ) -> Result<Vec<(TenantId, u64)>, TenantError> {
         super::history::levels(&self.shell.database, (first, last), meter).await
-    }
-
-    /// Puts a plan of the catalogue in force at once, with the periods as they are.
-    pub async fn set_plan(
-        &self,
-        tenant: TenantId,
-        plan: PlanName,
-        context: CallContext,
-    ) -> Result<Answer<()>, TenantError> {
-        self.change_plan(tenant, &plan, None, PlanChange::Now, context).await
-    }
-
-    /// Puts a plan of the catalogue in force, now or when the open period ends, with another rule
-    /// of its periods or the present one.
-    pub async fn change_plan(
-        &self,
-        tenant: TenantId,
-        plan: &PlanName,
-        cycle: Option<Cycle>,
-        when: PlanChange,
-        context: CallContext,
-    ) -> Result<Answer<()>, TenantError> {
-        let plan = self.shell.catalogue.plan(plan.as_str()).ok_or(TenantError::UnknownPlan)?;
-        let terms = Arc::clone(&plan.terms);
-        let answer = self.ask(tenant, Command::SetPlan { terms, cycle, when }, &context).await?;
-        answer.try_map(|_| Ok(()))
     }
 
     /// Wakes a tenant, so that it does what is due.

@@ -1,15 +1,19 @@
 //! Operators' calls: whoever has the operators' token sees tenants and changes what they may use.
 
+pub(super) mod grants;
+
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use tenantry_actors::ids::TenantId;
 use tenantry_actors::tenant::inspect::NodeReport;
 use tenantry_actors::tenant::plan::{MeterKind, PlanName};
+use tenantry_actors::tenant::quota::PlanChange;
 
 use super::openapi::Problems;
 use super::schema::{
-    LevelAnswer, ListAnswer, NodeAnswer, PlanBody, TenantDetailAnswer, TenantListedAnswer,
+    EnforcementBody, LevelAnswer, ListAnswer, NodeAnswer, PlanBody, PlanChangeBody,
+    TenantDetailAnswer, TenantListedAnswer,
 };
 use super::{IdempotencyKey, JsonBody, OperatorCall, PathId, QueryArgs, Web, done};
 use crate::auth::Operator;
@@ -101,10 +105,14 @@ pub(super) async fn tenant(
     Ok(axum::Json(TenantDetailAnswer { tenant, usage, actor }))
 }
 
-/// Puts a plan of the catalogue in force, whatever was paid for.
+/// Puts a plan of the catalogue in force, whatever was paid for: at once, or when the open period
+/// ends. At once, what is used stays used.
 #[utoipa::path(
     put, path = "/api/admin/tenants/{id}/plan", tag = "operations", request_body = PlanBody,
-    params(("id" = String, Path, description = "The tenant")),
+    params(
+        ("id" = String, Path, description = "The tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The operation's name")
+    ),
     responses((status = 204), Problems), security(("operator" = []))
 )]
 pub(super) async fn set_plan(
@@ -120,7 +128,37 @@ pub(super) async fn set_plan(
     if web.catalogue.plan(plan.as_str()).is_none() {
         return Err(unknown());
     }
-    let context = call.keyed(&web, "admin.plan", key.0.as_deref(), plan.as_str().as_bytes());
-    let answer = web.tenants.set_plan(id, plan, context).await?;
+    let when = match body.when {
+        PlanChangeBody::Now => PlanChange::Now,
+        PlanChangeBody::PeriodEnd => PlanChange::PeriodEnd,
+    };
+    let canonical = serde_json::to_vec(&body).map_err(Problem::internal)?;
+    let context = call.keyed(&web, "admin.plan", key.0.as_deref(), &canonical);
+    let answer = web.tenants.change_plan(id, &plan, None, when, context).await?;
+    Ok(done(&answer))
+}
+
+/// Says whether a tenant's limits refuse. In shadow mode what would be refused is admitted, and
+/// marked `would_refuse` in answers and in the journal.
+#[utoipa::path(
+    put, path = "/api/admin/tenants/{id}/enforcement", tag = "operations",
+    request_body = EnforcementBody,
+    params(
+        ("id" = String, Path, description = "The tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The operation's name")
+    ),
+    responses((status = 204), Problems), security(("operator" = []))
+)]
+pub(super) async fn set_enforcement(
+    State(web): State<Web>,
+    call: OperatorCall,
+    key: IdempotencyKey,
+    PathId(id): PathId<TenantId>,
+    JsonBody(body): JsonBody<EnforcementBody>,
+) -> Result<Response> {
+    web.identity.tenant(id).await?;
+    let canonical = serde_json::to_vec(&body).map_err(Problem::internal)?;
+    let context = call.keyed(&web, "admin.enforcement", key.0.as_deref(), &canonical);
+    let answer = web.tenants.set_enforcement(id, body.mode, context).await?;
     Ok(done(&answer))
 }

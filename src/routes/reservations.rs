@@ -79,9 +79,12 @@ pub(super) async fn commit(
         (false, _) => return Err(Problem::new(ProblemKind::UnsupportedMediaType)),
     };
     let items = body.items.map(|bodies| items(&bodies, 0)).transpose()?;
-    let request = canonical_of(id, &items.as_deref().map(canonical).unwrap_or_default());
+    let mut request = canonical_of(id, &items.as_deref().map(canonical).unwrap_or_default());
+    if body.late {
+        request.extend_from_slice(b"late");
+    }
     let context = call.keyed(&web, "commit", key.0.as_deref(), &request);
-    let answer = web.tenants.commit(call.caller.tenant(), id, items, context).await?;
+    let answer = web.tenants.commit(call.caller.tenant(), id, (items, body.late), context).await?;
     Ok(answered(StatusCode::OK, answer))
 }
 

@@ -6,6 +6,7 @@
 mod admin;
 mod clock;
 mod login;
+mod past;
 mod studio;
 mod usage;
 
@@ -13,13 +14,18 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use admin::{
-    ActorAnswer, LevelAnswer, NodeAnswer, PlanBody, TenantDetailAnswer, TenantListedAnswer,
-    TenantShape,
+    ActorAnswer, EnforcementBody, ExtensionBody, GrantBody, GrantEndedAnswer, GrantedAnswer,
+    LevelAnswer, NodeAnswer, PlanBody, PlanChangeBody, RevokeBody, TenantDetailAnswer,
+    TenantListedAnswer, TenantShape,
 };
 pub use clock::{AdvanceBody, AdvancedAnswer};
 pub use login::{
     KeyAnswer, LinkAnswer, LinkBody, LoginAnswer, MeAnswer, MembershipAnswer, ProofBody,
     SessionAnswer, SwitchBody, TenantAnswer, UserAnswer,
+};
+pub use past::{
+    AdjustBody, AdjustedAnswer, EventBody, EventData, EventResult, EventStatus, EventsAnswer,
+    SpendCapAnswer, SpendCapBody,
 };
 pub use studio::{
     ArtifactAnswer, JobAnswer, LanguageAnswer, MoneyAnswer, PlanAnswer, RenderBody, SceneBody,

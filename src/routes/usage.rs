@@ -121,7 +121,8 @@ pub(super) fn canonical(items: &[Item]) -> Vec<u8> {
     text
 }
 
-fn unknown_meter(name: &str) -> Problem {
+/// There is no such meter.
+pub(super) fn unknown_meter(name: &str) -> Problem {
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     Problem::new(ProblemKind::UnknownMeter)
         .detail(format!("There is no meter `{shown}`."))

@@ -1,5 +1,7 @@
 //! Bad input of every kind gets the right problem document, and changes nothing.
 
+mod edges;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use reqwest::Method;
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use tenantry_chaos::{Api, Reply, Stack};
 use tokio::runtime::Runtime;
 
+use crate::operators::{operated, operator};
 use crate::product::{items, short_plan};
 use crate::support::stack;
 
@@ -25,6 +28,19 @@ fn plan_with(pointer: &str, value: Value) -> Value {
         None => plan[pointer.trim_start_matches('/')] = value,
     }
     plan
+}
+
+/// A body with several amounts of one meter.
+fn summed(amounts: &[u64]) -> Value {
+    let item = |amount: &u64| json!({ "meter": "tts_ms", "amount": amount });
+    json!({ "items": amounts.iter().map(item).collect::<Vec<_>>() })
+}
+
+/// A body that holds units for so long.
+fn held(amount: u64, ttl_s: u64) -> Value {
+    let mut held = items("images", amount);
+    held["ttl_s"] = json!(ttl_s);
+    held
 }
 
 /// A problem document of the right kind, with everything that one must have.
@@ -58,6 +74,16 @@ async fn every_bad_body_gets_its_problem_and_changes_nothing() {
         (consume, json!({ "items": [] }), 422, "invalid"),
         (consume, json!([]), 422, "invalid"),
         (consume, items("unicorns", 1), 422, "unknown-meter"),
+        (consume, items("images", 1 << 53), 422, "invalid"),
+        (consume, items("images", u64::MAX), 422, "invalid"),
+        (consume, summed(&[(1 << 53) - 1, 1]), 422, "invalid"),
+        (consume, summed(&[(1 << 53) - 1; 64]), 422, "invalid"),
+        (consume, summed(&[1; 65]), 422, "invalid"),
+        (consume, items("images", (1 << 53) - 1), 402, "quota-exceeded"),
+        ("/api/reservations", items("images", (1 << 53) - 1), 402, "quota-exceeded"),
+        ("/api/reservations", held(1, 0), 422, "invalid"),
+        ("/api/reservations", held(1, 86_401), 422, "invalid"),
+        ("/api/reservations", held(1, u64::MAX), 422, "invalid"),
         ("/api/reservations", json!({ "items": [], "ttl_s": 1 }), 422, "invalid"),
         ("/api/render", plan_with("/scenes", json!([])), 422, "invalid"),
         ("/api/render", plan_with("/scenes", scenes(21)), 422, "invalid"),
@@ -136,6 +162,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// A body: a good one with one place changed, any JSON, or any bytes.
 fn any_body() -> impl Strategy<Value = Vec<u8>> {
+    let event = json!({ "specversion": "1.0", "id": "a", "source": "s", "type": "images",
+                        "time": "2026-11-23T09:14:03Z", "data": { "amount": 1 } });
     let good = prop::sample::select(vec![
         (items("images", 1), "/items/0/amount"),
         (items("images", 1), "/items/0/meter"),
@@ -147,6 +175,13 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
         (json!({ "email": "x@example.test" }), "/email"),
         (json!({ "token": "x" }), "/token"),
         (json!({ "ttl_s": 1 }), "/ttl_s"),
+        (json!({ "late": true }), "/late"),
+        (event.clone(), "/data"),
+        (event.clone(), "/id"),
+        (event.clone(), "/time"),
+        (event, "/data/amount"),
+        (json!({ "meter": "images", "delta": 1, "reason": "x" }), "/delta"),
+        (json!({ "amount_minor": 1 }), "/amount_minor"),
         (json!({ "tenant_id": "tnt_x" }), "/tenant_id"),
     ]);
     let changed = (good, any_json()).prop_map(|((mut body, pointer), value)| {
@@ -184,7 +219,12 @@ fn filled(path: &str, choice: u8) -> String {
     let nonsense = ["x", "%00", "..%2f..", "%ff", "🦄"][usize::from(choice) % 5];
     let mut filled = path.to_owned();
     while let (Some(open), Some(close)) = (filled.find('{'), filled.find('}')) {
-        let prefix = if path.contains("reservations") { "rsv" } else { "job" };
+        let prefix = match path {
+            path if path.contains("reservations") => "rsv",
+            path if path.contains("tenants") => "tnt",
+            path if path.contains("grants") => "grt",
+            _ => "job",
+        };
         let id = if choice.is_multiple_of(2) {
             format!("{prefix}_{known}")
         } else {
@@ -211,16 +251,18 @@ async fn no_5xx(request: reqwest::RequestBuilder) -> Result<(), String> {
 fn no_generated_body_makes_any_route_fail() {
     let runtime = Runtime::new().unwrap();
     let (stack, api, calls): (Stack, Api, Vec<_>) = runtime.block_on(async {
-        let stack = stack().start().await.unwrap();
+        let stack = operated().await;
         let api = stack.login("ada@example.test").await.unwrap();
         let calls = calls(&api).await;
         (stack, api, calls)
     });
+    let operator = operator(&stack);
     let config = Config { cases: GENERATED, failure_persistence: None, ..Config::default() };
 
     let request = (prop::sample::select(calls), any::<u8>(), any_body(), any::<u32>());
     TestRunner::new(config)
         .run(&request, |((method, path), choice, body, key)| {
+            let api = if path.starts_with("/api/admin/") { &operator } else { &api };
             let request = api
                 .request(method, &filled(&path, choice))
                 .header("content-type", "application/json")

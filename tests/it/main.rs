@@ -13,6 +13,10 @@ mod contention;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod corrections;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
 mod journey;
 #[cfg(test)]
 mod kill;

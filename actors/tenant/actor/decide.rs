@@ -1,22 +1,25 @@
 //! How a caller's command is decided and answered.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::book::{Decided, Lookup, Repetition};
+use super::super::book::{Decided, Found, Lookup, Repetition};
 use super::super::call::{Answer, TenantError};
 use super::super::keys::Known;
 use super::super::message::{Call, TenantMsg};
 use super::super::metrics;
-use super::super::quota::Verdict;
-use super::super::state::TenantCommand;
+use super::super::quota::{Command, EventDigest, Outcome, Recorded, Verdict};
+use super::super::state::{TenantCommand, TenantOutcome};
+use super::super::tenants::WHEN_RECORDED;
 use super::Life;
 use super::follow::changes;
-use crate::journal::JournalError;
+use crate::ids::TenantId;
 use crate::journal::entry::Author;
+use crate::journal::{Journal, JournalError};
 
 impl Life {
-    /// Decides a command; `found` is what the journal says of its key, once it was asked.
-    pub(super) fn decide(&mut self, mut call: Box<Call>, lookup: Lookup) {
+    /// Decides a command; `lookup` is what the journal says of its key and events, once asked.
+    pub(super) fn decide(&mut self, mut call: Box<Call>, lookup: &Lookup) {
         if call.is_abandoned() {
             metrics::decided("any", "shed");
             call.into_reply().send(Err(TenantError::DeadlineExceeded));
@@ -26,7 +29,20 @@ impl Life {
             match self.book.repetition(idempotency, lookup) {
                 Repetition::Never => {}
                 Repetition::Of(known) => return self.repeat(call, known),
-                Repetition::Perhaps => return self.look_up(call),
+                Repetition::Perhaps => return self.look_up(call, Vec::new()),
+            }
+        }
+        if let Some(TenantCommand::Usage(Command::Record { events })) = call.command_mut() {
+            let asked = self.book.new_events(events, lookup);
+            if !asked.is_empty() {
+                return self.look_up(call, asked);
+            }
+            if events.is_empty() {
+                return self.all_known(call);
+            }
+            let present = self.book.now();
+            for event in events.iter_mut().filter(|event| event.at == WHEN_RECORDED) {
+                event.at = present;
             }
         }
         let Some(command) = call.begin() else { return };
@@ -68,15 +84,15 @@ impl Life {
         self.follow(&changes);
     }
 
-    /// Decides a command whose key was looked up.
+    /// Decides a command whose key and events were looked up.
     pub(super) fn decide_known(
         &mut self,
         call: Box<Call>,
         asked_at: u64,
-        found: Result<Option<Known>, JournalError>,
+        found: Result<Found, JournalError>,
     ) {
         match found {
-            Ok(known) => self.decide(call, known.map_or(Lookup::Nothing, Lookup::Found)),
+            Ok(found) => self.decide(call, &Lookup::Answered(found)),
             Err(error) => {
                 tracing::warn!(tenant.id = %self.tenant, %error, "a key cannot be looked up");
                 call.into_reply().send(Err(TenantError::Unavailable));
@@ -102,14 +118,29 @@ impl Life {
         );
     }
 
-    fn look_up(&mut self, call: Box<Call>) {
+    /// Answers a batch of which every event counts already, once that is on disk.
+    fn all_known(&self, call: Box<Call>) {
+        metrics::decided("record", "duplicate");
+        let outcome = TenantOutcome::Usage(Outcome::Recorded(Recorded::default()));
+        let reply = call.into_reply();
+        self.book.after(Box::new(move |result| {
+            reply.send(result.map_err(TenantError::from).map(|()| Answer::first(outcome)));
+        }));
+    }
+
+    /// Asks the journal for the call's key and, of its events, for those that it may know. Events
+    /// that are not named are asked for when the key turns out to be new.
+    fn look_up(&mut self, mut call: Box<Call>, mut asked: Vec<EventDigest>) {
+        if asked.is_empty()
+            && let Some(TenantCommand::Usage(Command::Record { events })) = call.command_mut()
+        {
+            asked = self.book.new_events(events, &Lookup::NotAsked);
+        }
         let asked_at = self.book.ask_journal();
         let (journal, tenant) = (self.shell.journal.clone(), self.tenant);
         self.later("find-key", async move {
-            let idem = call.idempotency.as_ref().map_or("", |key| key.idem.as_str());
-            let found = journal.find_key(tenant, idem).await.map(|entry| {
-                entry.map(|entry| Known { outcome: entry.answer(), seq: entry.seq, fp: entry.fp })
-            });
+            let idem = call.idempotency.as_ref().map(|key| key.idem.as_str());
+            let found = find(&journal, tenant, idem, &asked).await;
             TenantMsg::DecideKnown(call, asked_at, found)
         });
     }
@@ -127,9 +158,27 @@ impl Life {
     }
 }
 
+/// Asks the journal for a key and for events.
+async fn find(
+    journal: &Journal,
+    tenant: TenantId,
+    idem: Option<&str>,
+    events: &[EventDigest],
+) -> Result<Found, JournalError> {
+    let entry = match idem {
+        Some(idem) => journal.find_key(tenant, idem).await?,
+        None => None,
+    };
+    let key = entry.map(|entry| Known { outcome: entry.answer(), seq: entry.seq, fp: entry.fp });
+    let events = match events {
+        [] => HashSet::new(),
+        events => journal.find_events(tenant, events).await?,
+    };
+    Ok(Found { key, events })
+}
+
 /// The command's name in metrics.
 fn label(command: &TenantCommand) -> &'static str {
-    use super::super::quota::Command;
     use super::super::steps::JobCommand;
     match command {
         TenantCommand::Usage(command) => match command {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tenantry_actors::clock::Timestamp;
 use tenantry_actors::ids::TenantId;
+use tenantry_actors::tenant::WHEN_RECORDED;
 use tenantry_actors::tenant::quota::MAX_AMOUNT;
 
 use super::{Reported, amount};
@@ -91,6 +92,9 @@ impl<'a> Attributes<'a> {
         }
         let at = self.time.map(|time| time.parse::<Timestamp>()).transpose();
         let at = at.map_err(|_| Problem::invalid("/time", "expected a time as RFC 3339 has it"))?;
+        if at == Some(WHEN_RECORDED) {
+            return Err(Problem::new(ProblemKind::EventInFuture).field("/time", "in the future"));
+        }
         let Some(data) = self.data else {
             return Err(Problem::invalid("/data", "expected an object with `amount`"));
         };

@@ -1,9 +1,10 @@
 //! The shapes of operators' calls.
 
 use serde::{Deserialize, Serialize};
+use tenantry_actors::clock::Timestamp;
 use tenantry_actors::identity::TenantSummary;
 use tenantry_actors::tenant::inspect::TenantReport;
-use tenantry_actors::tenant::quota::UsageReport;
+use tenantry_actors::tenant::quota::{Enforcement, UsageReport};
 use utoipa::ToSchema;
 
 use super::UsageAnswer;
@@ -88,9 +89,118 @@ pub struct NodeAnswer {
 }
 
 /// A plan to put in force.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanBody {
     /// The plan's name in the catalogue.
     pub plan: String,
+    /// `now` (if not given) or `period_end`.
+    #[serde(default)]
+    pub when: PlanChangeBody,
+}
+
+/// When a plan comes into force.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanChangeBody {
+    /// At once; what is used stays used.
+    #[default]
+    Now,
+    /// When the open period ends.
+    PeriodEnd,
+}
+
+/// Units to put on top of a limit.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantBody {
+    /// The tenant.
+    pub tenant_id: String,
+    /// The meter.
+    pub meter: String,
+    /// Units.
+    #[schema(minimum = 1)]
+    pub amount: u64,
+    /// Of several grants the one with the lowest is used first; 100 if not given.
+    #[serde(default = "default_priority")]
+    pub priority: u8,
+    /// When what is left of it is lost; without it, with the period, unless it rolls over.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
+    /// Whether what is left of it outlives the period.
+    #[serde(default)]
+    pub rollover: bool,
+    /// Whether it was bought.
+    #[serde(default)]
+    pub is_top_up: bool,
+}
+
+const fn default_priority() -> u8 {
+    100
+}
+
+/// Units that raise a limit until the open period ends.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtensionBody {
+    /// The tenant.
+    pub tenant_id: String,
+    /// The meter.
+    pub meter: String,
+    /// Units.
+    #[schema(minimum = 1)]
+    pub amount: u64,
+}
+
+/// Whose grant is taken back.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// The tenant.
+    pub tenant_id: String,
+}
+
+/// Units that were put on top of a limit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GrantedAnswer {
+    /// The grant's name.
+    pub id: String,
+    /// The meter.
+    pub meter: String,
+    /// Units.
+    pub amount: u64,
+    /// Of several grants the one with the lowest is used first.
+    pub priority: u8,
+    /// When what is left of it is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Whether what is left of it outlives the period.
+    pub rollover: bool,
+    /// `operator`, `extension` or `top_up`.
+    pub source: String,
+    /// The meter's limit from now on; null is unlimited.
+    pub limit: Option<u64>,
+}
+
+/// A grant that was taken back.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GrantEndedAnswer {
+    /// The grant's name.
+    pub id: String,
+    /// The meter.
+    pub meter: String,
+    /// Units that can no longer be taken.
+    pub lost: u64,
+    /// The meter's limit from now on; null is unlimited.
+    pub limit: Option<u64>,
+}
+
+/// Whether limits refuse.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnforcementBody {
+    /// `enforced`, or `shadow`: what would be refused is admitted and marked.
+    #[schema(value_type = String)]
+    pub mode: Enforcement,
 }

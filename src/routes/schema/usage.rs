@@ -43,6 +43,10 @@ pub struct CommitBody {
     /// Amounts by meter.
     #[serde(default)]
     pub items: Option<Vec<ItemBody>>,
+    /// Charges a hold that has expired all the same, because the work was done. What is not
+    /// available any more is recorded and marked `would_refuse`.
+    #[serde(default)]
+    pub late: bool,
 }
 
 /// How long a hold lives from now on.
@@ -80,6 +84,12 @@ pub struct ConsumedItemAnswer {
     pub remaining: Option<u64>,
     /// The limit; null is unlimited.
     pub limit: Option<u64>,
+    /// Units beyond the limit; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<u64>,
+    /// It went beyond what was available, in shadow mode; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub would_refuse: bool,
 }
 
 /// A hold.
@@ -96,6 +106,9 @@ pub struct ReservationAnswer {
     /// What was left of each meter after the last change; null is unlimited.
     #[schema(value_type = std::collections::BTreeMap<String, Option<u64>>)]
     pub remaining: Value,
+    /// It was committed after it had expired; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
 }
 
 /// One meter of a hold.
@@ -107,6 +120,9 @@ pub struct ReservedItemAnswer {
     pub amount: u64,
     /// Units used, once the hold has ended.
     pub charged: Option<u64>,
+    /// It went beyond what was available: in shadow mode, or late; absent if not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub would_refuse: bool,
 }
 
 /// Where a tenant stands.
