@@ -11,11 +11,11 @@ mod browser;
 #[cfg(test)]
 mod contention;
 #[cfg(test)]
-mod faults;
-#[cfg(test)]
 mod corrections;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod journey;
 #[cfg(test)]
