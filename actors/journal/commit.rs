@@ -8,6 +8,7 @@ mod batch;
 mod bisect;
 mod log;
 mod look;
+mod pace;
 mod submit;
 
 #[cfg(test)]
@@ -18,11 +19,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::batch::{Batch, Unit};
 pub(super) use self::log::Log;
+use self::pace::Pace;
 use self::submit::Outcome;
 pub(super) use self::submit::chain_of;
 use super::incarnation::Incarnation;
@@ -123,6 +125,7 @@ impl<L: Log> Committer<L> {
         let may_lose = self.heads.len() > 1;
         let mut beat = interval(look::LOOK_EVERY);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pace = Pace::new(Instant::now());
         loop {
             if stop.is_cancelled() {
                 // What was handed over before is still committed.
@@ -135,6 +138,11 @@ impl<L: Log> Committer<L> {
                         if count == 0 {
                             break;
                         }
+                        if let Some(linger) = pace.wait_after(count, Instant::now()) {
+                            sleep(linger).await;
+                            self.take_waiting();
+                            pace.count(self.received.len() - count);
+                        }
                     }
                     () = stop.cancelled(), if !self.inbox.is_closed() => continue,
                     _ = beat.tick(), if may_lose => {
@@ -146,9 +154,7 @@ impl<L: Log> Committer<L> {
                     }
                 }
             } else {
-                while let Ok(item) = self.inbox.try_recv() {
-                    self.received.push(item);
-                }
+                self.take_waiting();
             }
             self.waiting.extend(self.received.drain(..));
             let batch = self.collect();
@@ -159,6 +165,12 @@ impl<L: Log> Committer<L> {
         }
         self.admission.set_gate(Gate::Stopped);
         self.log
+    }
+
+    fn take_waiting(&mut self) {
+        while let Ok(item) = self.inbox.try_recv() {
+            self.received.push(item);
+        }
     }
 
     /// Takes what fits into one row per shard, in order.
