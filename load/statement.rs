@@ -127,3 +127,6 @@ fn json(status: StatusCode, kind: &'static str, body: String) -> Answer {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
+
+#[cfg(test)]
+mod tests;

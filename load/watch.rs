@@ -12,7 +12,7 @@ use crate::scrape::Metrics;
 /// How often is looked: a projector that gathers for a second is seen at several heights.
 const EVERY: Duration = Duration::from_millis(250);
 /// What the lag's peak may vary by, beside a quarter of itself, before that counts as growth.
-const SLACK_BYTES: u64 = 1024 * 1024;
+const SLACK_BYTES: u64 = 2 * 1024 * 1024;
 /// Fewer looks than these tell nothing.
 const MIN_LOOKS: usize = 12;
 
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_lag_that_rises_on_is_growth() {
-        let slope: Vec<u64> = (0..80).map(|look| look % 5 * SLACK_BYTES + look * 100_000).collect();
+        let slope: Vec<u64> = (0..80).map(|look| look % 5 * SLACK_BYTES + look * 200_000).collect();
 
         assert!(growth(&slope).is_some());
     }

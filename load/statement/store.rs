@@ -36,7 +36,7 @@ const SCHEMA: &str = r#"
 "#;
 
 /// Units that each tenant may use.
-const LIMIT: i64 = 60_000_000_000;
+pub(super) const LIMIT: i64 = 60_000_000_000;
 
 /// Charges once for a key and only below the limit; the key's row holds what to answer again. Of two
 /// at the same time with one key, the second meets the first one's row and is undone as a whole.
