@@ -109,11 +109,24 @@ impl MicroMoney {
     /// Prices `units` at this much per `per_units`, rounded once, half up, to minor units.
     ///
     /// None if the bill would not fit into 64 bits, or `per_units` is zero.
-    pub fn price(self, units: u64, per_units: u64, currency: Currency) -> Option<Money> {
-        let micros = u128::from(units).checked_mul(u128::from(self.0))?;
-        let divisor = u128::from(per_units).checked_mul(u128::from(currency.micros_per_minor()))?;
+    pub fn price(self, units: u128, per_units: u128, currency: Currency) -> Option<Money> {
+        let micros = units.checked_mul(u128::from(self.0))?;
+        let divisor = per_units.checked_mul(u128::from(currency.micros_per_minor()))?;
         let rounded = micros.checked_add(divisor.checked_div(2)?)?.checked_div(divisor)?;
         Some(Money { amount_minor: i64::try_from(rounded).ok()?, currency })
+    }
+
+    /// Prices `units` in millionths, the last of them rounded up: what is compared with a cap must
+    /// not be less than what it costs. More than fits is the largest number.
+    pub fn of(self, units: u128, per_units: u128) -> u128 {
+        let (Some(whole), Some(rest)) =
+            (units.checked_div(per_units), units.checked_rem(per_units))
+        else {
+            return u128::MAX;
+        };
+        let price = u128::from(self.0);
+        let part = rest.saturating_mul(price).div_ceil(per_units);
+        whole.saturating_mul(price).saturating_add(part)
     }
 }
 

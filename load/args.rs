@@ -32,10 +32,10 @@ pub(crate) enum Section {
     Postgres,
     /// The same by a service that keeps counters in PostgreSQL with one statement.
     Statement,
-    /// Half of the maximum over many tenants, on SQLite.
+    /// Half of the maximum over many tenants, on the databases that are measured.
     Half,
-    /// The same over one tenant, and on PostgreSQL if that is measured; not part of the whole.
-    HalfMore,
+    /// Half of the maximum over one tenant; not part of the whole.
+    HalfOne,
     /// Events in batches of 1,000, on SQLite.
     Events,
     /// Starting with many entries behind it, on SQLite.
@@ -117,7 +117,7 @@ impl BenchArgs {
 impl Section {
     /// Tells whether this part has no meaning without another.
     fn needs(self, other: Self) -> bool {
-        matches!((self, other), (Self::Half | Self::HalfMore, Self::Sqlite))
+        matches!((self, other), (Self::Half | Self::HalfOne, Self::Sqlite))
     }
 }
 
@@ -143,12 +143,12 @@ mod tests {
 
         assert_eq!(bench.whole(), Duration::from_mins(1));
         assert_eq!(bench.common.connections, 256);
-        assert!(bench.has(Section::Scale) && !bench.has(Section::HalfMore));
+        assert!(bench.has(Section::Scale) && !bench.has(Section::HalfOne));
     }
 
     #[test]
     fn a_part_brings_what_it_is_compared_with() {
-        let bench = bench(&["--only", "half-more,events"]);
+        let bench = bench(&["--only", "half-one,events"]);
 
         assert!(bench.has(Section::Sqlite) && bench.has(Section::Events));
         assert!(!bench.has(Section::Postgres) && !bench.has(Section::Half));

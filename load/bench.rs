@@ -12,8 +12,6 @@ mod table;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::args::{BenchArgs, Common, LoadArgs, Section};
 use crate::process::flush_cost;
 use crate::server::scratch_folder;
@@ -23,7 +21,6 @@ use scene::{Reach, Scene, Setting};
 
 /// Runs the comparison and prints its tables.
 pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
-    let started = Instant::now();
     introduce(&args.common)?;
     let mut report = Report::default();
     let compared = compare(args, &mut report);
@@ -32,7 +29,6 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         let scaled = scale::run(args, &mut report);
         report.keep("scale", scaled);
     }
-    say(&format!("all in {} s", started.elapsed().as_secs()))?;
     report.finish()
 }
 

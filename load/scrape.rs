@@ -12,10 +12,11 @@ use tokio::time::Instant;
 use crate::server::get;
 
 /// Numbers that are the same after a measurement as before, if nothing was put off or went wrong.
-const WATCHED: [&str; 6] = [
+const WATCHED: [&str; 7] = [
     "tenantry_projector_lag_rows",
     LAG_BYTES,
     "tenantry_journal_queue_depth",
+    "tenantry_actor_mailbox_depth",
     "tenantry_tasks_running",
     "tenantry_projection_failures_total",
     "tenantry_tenants_quarantined_total",

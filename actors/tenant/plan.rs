@@ -19,6 +19,8 @@ use crate::money::{Currency, MicroMoney, Money};
 
 /// The catalogue that ships with the product.
 const BUILTIN: &str = include_str!("../../plans.toml");
+/// The month that a level's price is for, in seconds: 30 days, whatever the calendar says.
+pub const LEVEL_MONTH_S: u64 = 2_592_000;
 /// A longer name would only make every journal line longer.
 const MAX_NAME_BYTES: usize = 48;
 
@@ -97,6 +99,25 @@ pub enum MeterKind {
     Level,
 }
 
+/// Whether limits refuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Enforcement {
+    /// What goes beyond a limit is refused.
+    #[default]
+    Enforced,
+    /// What goes beyond a limit is admitted, and recorded as what would have been refused.
+    Shadow,
+}
+
+impl Enforcement {
+    /// Says whether it is the usual one.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// One kind of usage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
@@ -113,7 +134,7 @@ pub struct Meter {
 /// The price of usage beyond a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OveragePrice {
-    /// What `per_units` cost, in millionths of the plan's currency.
+    /// What `per_units` cost, in millionths of the plan's currency; of a level, for 30 days.
     pub price_micros: MicroMoney,
     /// How many base units that price is for.
     pub per_units: u64,
@@ -122,7 +143,26 @@ pub struct OveragePrice {
 impl OveragePrice {
     /// Prices units, rounded once; none if the bill would not fit into 64 bits.
     pub fn price(&self, units: u64, currency: Currency) -> Option<Money> {
-        self.price_micros.price(units, self.per_units, currency)
+        self.price_micros.price(units.into(), self.per_units.into(), currency)
+    }
+
+    /// Prices a level's units times the seconds that they were there, rounded once.
+    pub fn price_level(&self, unit_seconds: u128, currency: Currency) -> Option<Money> {
+        self.price_micros.price(unit_seconds, self.per_unit_seconds(), currency)
+    }
+
+    /// Prices units exactly, but for a fraction of a millionth that counts as a whole one.
+    pub fn micros(&self, units: u64) -> u128 {
+        self.price_micros.of(units.into(), self.per_units.into())
+    }
+
+    /// Prices a level's units times seconds likewise.
+    pub fn level_micros(&self, unit_seconds: u128) -> u128 {
+        self.price_micros.of(unit_seconds, self.per_unit_seconds())
+    }
+
+    fn per_unit_seconds(&self) -> u128 {
+        u128::from(self.per_units).saturating_mul(LEVEL_MONTH_S.into())
     }
 }
 
@@ -153,6 +193,9 @@ pub struct PlanTerms {
     pub meters: Vec<MeterTerms>,
     /// What else the plan includes: `4k`, `publish`.
     pub features: BTreeSet<String>,
+    /// Whether its limits refuse, unless the operator says otherwise for a tenant.
+    #[serde(default, skip_serializing_if = "Enforcement::is_usual")]
+    pub enforcement: Enforcement,
 }
 
 impl PlanTerms {

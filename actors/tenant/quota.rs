@@ -11,21 +11,28 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod account;
+mod accrual;
 mod answer;
+mod charge;
 mod check;
 mod command;
 mod decide;
+mod due;
 mod event;
 mod fact;
 mod grant;
 mod grants;
+mod invariants;
+mod lots;
 mod past;
 mod plan_change;
 mod record;
+mod record_holds;
 mod refusal;
 mod report;
 mod settle;
 mod spend;
+mod threshold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -35,18 +42,21 @@ use serde::{Deserialize, Serialize};
 use self::account::{Book, EarlierPeriod};
 pub use self::answer::{
     Adjusted, ClockMoved, Consumed, ConsumedItem, GrantEnded, Granted, MeterUsage, Outcome,
-    Overage, Recorded, Reservation, ReservationState, ReservedItem, SpendCap, UsageReport,
+    Overage, Recorded, Reservation, ReservationState, ReservedItem, SpendCap, SpendReport,
+    UsageReport,
 };
+pub use self::charge::{Charge, Closed, ClosedLevel};
 pub use self::command::{
-    Command, DEFAULT_HOLD_S, Digest, EVENT_GRACE_S, Enforcement, Item, MAX_AMOUNT,
-    MAX_EVENT_AHEAD_S, MAX_EVENTS, MAX_GRANTS, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
+    Command, DEFAULT_HOLD_S, Digest, EVENT_GRACE_S, Item, MAX_AMOUNT, MAX_EVENT_AHEAD_S,
+    MAX_EVENTS, MAX_GRANTS, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
 };
 pub use self::event::{
     Event, EventDigest, EventRejection, InvalidDigest, LateUsage, RecordedEvent,
 };
-pub use self::fact::{Charge, Closed, Fact, GrantEnd};
-pub use self::grant::{GrantSource, GrantStand, GrantTerms, GrantView};
+pub use self::fact::Fact;
+pub use self::grant::{GrantEnd, GrantSource, GrantStand, GrantTerms, GrantView};
 use self::grants::Grant;
+use self::lots::Held;
 pub use self::plan_change::PlanChange;
 use self::plan_change::Scheduled;
 pub use self::record::Inconsistent;
@@ -56,14 +66,13 @@ pub(in crate::tenant) use self::tests::fixture;
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
 use crate::tenant::period::{Cycle, Period, PeriodName};
-use crate::tenant::plan::{MeterName, PlanTerms};
+pub use crate::tenant::plan::Enforcement;
+use crate::tenant::plan::PlanTerms;
 
 /// The most expiries in one turn, so that a turn's entries stay small. More follow in the next.
 pub const MAX_EXPIRIES_PER_TURN: usize = 256;
 /// How many ended holds are remembered to answer a repetition; the oldest are forgotten first.
 const MAX_SETTLED: usize = 10_000;
-/// Parts of a limit at which an alert is due, highest first.
-const THRESHOLDS_PERCENT: [u8; 3] = [100, 80, 50];
 
 /// A tenant's quota: plan, counters and holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +94,9 @@ pub struct Quota {
     spend_cap: Option<SpendCap>,
     /// In the order in which they burn.
     grants: Vec<Grant>,
+    /// What the open period's overage is billed at the most, in millionths.
+    #[serde(with = "accrual::text")]
+    owed_micros: u128,
     book: Book,
     earlier: Vec<EarlierPeriod>,
     holds: BTreeMap<ReservationId, Hold>,
@@ -114,12 +126,6 @@ struct JobHold {
     items: Vec<Held>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Held {
-    meter: MeterName,
-    amount: u64,
-}
-
 /// What a hold came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Settled {
@@ -127,8 +133,9 @@ struct Settled {
     period: Timestamp,
     period_name: PeriodName,
     state: ReservationState,
-    /// It was committed after it had lapsed.
-    is_late: bool,
+    /// What had been held, if it was committed after it had lapsed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    held_late: Vec<Item>,
     expires_at: Timestamp,
     ended_at: Timestamp,
     items: Vec<Charge>,
@@ -195,6 +202,7 @@ impl Quota {
             enforcement: None,
             spend_cap: None,
             grants: Vec::new(),
+            owed_micros: 0,
             book,
             earlier: Vec::new(),
             holds: BTreeMap::new(),
@@ -211,6 +219,7 @@ impl Quota {
         self.default_terms = default_terms;
         let terms = Arc::clone(self.terms());
         self.book.adopt(&terms);
+        self.regrant_all();
         self
     }
 
@@ -260,129 +269,10 @@ impl Quota {
         }
     }
 
-    /// Opens the first period, so that something can be decided.
-    pub(in crate::tenant) fn open_at(&mut self, now: Timestamp) {
-        if self.period.is_none() {
-            self.open(self.cycle.period_of(now));
-        }
-    }
-
-    /// Opens the first period anew: nothing was recorded in it yet.
-    pub(in crate::tenant) fn reopen_at(&mut self, now: Timestamp) {
-        self.period = None;
-        self.open_at(now);
-    }
-
-    /// Records expiries and the period's end, each at the time at which it was due.
-    ///
-    /// Says whether nothing more is due: a turn records at most [`MAX_EXPIRIES_PER_TURN`].
-    pub fn record_due(&mut self, now: Timestamp, facts: &mut Vec<(Timestamp, Fact)>) -> bool {
-        self.open_at(now);
-        let mut left = MAX_EXPIRIES_PER_TURN;
-        while let Some((at, fact)) = self.due(now) {
-            let Some(fewer) = left.checked_sub(1) else { return false };
-            left = fewer;
-            self.admit(&fact, at);
-            facts.push((at, fact));
-        }
-        true
-    }
-
-    /// Returns the next thing that is due and when it was, without recording it.
-    ///
-    /// Holds that lapsed before the next period began are expired first, then the period is rolled,
-    /// in one step however long the tenant slept unless its plan is billed, then the others.
-    pub(in crate::tenant) fn due(&self, now: Timestamp) -> Option<(Timestamp, Fact)> {
-        let period = self.period?;
-        let next = self.next_period(now);
-        let grant = self.next_grant_expiry().filter(|(at, _)| *at <= now);
-        if let Some((at, id)) = self.expiries.first()
-            && *at <= now
-            && next.is_none_or(|next| *at < next.start)
-            && grant.is_none_or(|(grant_at, _)| *at <= grant_at)
-        {
-            let hold = self.holds.get(id)?;
-            return Some((*at, self.expired(*id, hold)));
-        }
-        if let Some((at, grant)) = grant
-            && next.is_none_or(|next| at <= next.start)
-        {
-            return Some((at, Fact::GrantExpired { end: self.grant_end(grant) }));
-        }
-        let to = next?;
-        let plan = self.scheduled_plan().cloned();
-        Some((to.start, Fact::PeriodRolled { from: period, to, closed: self.book.closed(), plan }))
-    }
-
-    /// Returns the open period; none before the first fact.
-    pub fn period(&self) -> Option<Period> {
-        self.period
-    }
-
-    /// Returns when something will be due by itself: the next expiry, or the period's end.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        let expiry = self.expiries.first().map(|(at, _)| *at);
-        let end = self.period.map(|period| period.end);
-        let grant = self.next_grant_expiry().map(|(at, _)| at);
-        expiry.into_iter().chain(end).chain(grant).min()
-    }
-
-    /// Returns when the next hold lapses.
-    pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.expiries.first().map(|(at, _)| *at)
-    }
-
-    /// Says whether any hold is open, a job's included.
-    pub fn has_open_holds(&self) -> bool {
-        !self.holds.is_empty() || !self.job_holds.is_empty()
-    }
-
     /// Records a fact that was just decided on this very state.
     pub(in crate::tenant) fn admit(&mut self, fact: &Fact, at: Timestamp) {
         self.replay_fact(fact, at).expect("a fact fits the state that it was decided on");
-        self.assert_admitted(fact);
-    }
-
-    /// Finds the thresholds that a fact reached first, and records them.
-    pub(in crate::tenant) fn crossings(&mut self, fact: &Fact) -> Vec<Fact> {
-        let facts = match fact {
-            Fact::Consumed { items, .. }
-            | Fact::Committed { items, .. }
-            | Fact::CommittedLate { items, .. }
-            | Fact::Recorded { items, .. }
-            | Fact::Adjusted { items, .. }
-            | Fact::PartCommitted { items, .. } => {
-                items.iter().filter_map(|charge| self.crossing(&charge.meter)).collect()
-            }
-            Fact::PlanSet { terms, .. } => {
-                terms.meters.iter().filter_map(|terms| self.crossing(&terms.meter)).collect()
-            }
-            Fact::GrantRevoked { end } | Fact::GrantExpired { end } => {
-                self.crossing(&end.meter).into_iter().collect()
-            }
-            _ => Vec::new(),
-        };
-        for fact in &facts {
-            self.book.alert(fact);
-        }
-        facts
-    }
-
-    fn crossing(&self, meter: &MeterName) -> Option<Fact> {
-        let account = self.book.get(meter)?;
-        let limit = account.limit?;
-        let reaches = |percent: u8| {
-            let used = u128::from(account.used).saturating_mul(100);
-            used > 0 && used >= u128::from(limit).saturating_mul(u128::from(percent))
-        };
-        let percent = THRESHOLDS_PERCENT.into_iter().find(|percent| reaches(*percent))?;
-        (percent > account.alerted_percent).then(|| Fact::ThresholdReached {
-            meter: meter.clone(),
-            percent,
-            used: account.used,
-            limit,
-            period: self.period_name(),
-        })
+        self.assert_recorded(fact, at);
     }
 }
 

@@ -169,8 +169,8 @@ impl Contest {
         let mut halves = Vec::new();
         for (kind, arm) in &self.arms {
             let is_wanted = match kind {
-                Kind::Sqlite(Reach::Many) => args.has(Section::Half),
-                Kind::Sqlite(Reach::One) | Kind::Postgres(_) => args.has(Section::HalfMore),
+                Kind::Sqlite(Reach::Many) | Kind::Postgres(Reach::Many) => args.has(Section::Half),
+                Kind::Sqlite(Reach::One) | Kind::Postgres(Reach::One) => args.has(Section::HalfOne),
                 Kind::Bare | Kind::Statement(_) => false,
             };
             if is_wanted {

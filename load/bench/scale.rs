@@ -41,6 +41,7 @@ pub(super) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
     report.aim_below(&format!("start to ready, {known}"), ready_in, READY_IN, true);
     time_waking(args, &mut many, report)?;
     many.wake(connections)?;
+    let is_awake = many.metrics()?.awake() >= u64::from(args.awake);
 
     let mut arms = [
         few.arm(
@@ -62,7 +63,7 @@ pub(super) fn run(args: &BenchArgs, report: &mut Report) -> anyhow::Result<()> {
         }
     }
     let awake = many.metrics()?.awake();
-    let is_awake = awake >= u64::from(args.awake);
+    let is_awake = is_awake && awake >= u64::from(args.awake);
     let resident = resident_bytes(many.subject()?.pid)?;
     say(&format!("{} tenants awake in {} MB", grouped(awake), resident / 1_000_000))?;
     for (scene, arm, name) in

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::{Catalogue, Meter, MeterKind, MeterTerms, OveragePrice, Plan, PlanTerms};
+use super::{Catalogue, Enforcement, Meter, MeterKind, MeterTerms, OveragePrice, Plan, PlanTerms};
 use crate::money::{Currency, MicroMoney, Money};
 
 /// More meters would make every decision slower; more plans, the page unreadable.
@@ -121,7 +121,16 @@ fn meter(section: &Section<'_>) -> Parsed<Meter> {
 }
 
 fn plan(section: &Section<'_>, meters: &[Meter], known: &BTreeSet<String>) -> Parsed<Plan> {
-    section.only(&["currency", "features", "limits", "name", "overage", "price_minor", "title"])?;
+    section.only(&[
+        "currency",
+        "enforcement",
+        "features",
+        "limits",
+        "name",
+        "overage",
+        "price_minor",
+        "title",
+    ])?;
     let name = section.parsed("name")?;
     let currency: Currency = section.parsed("currency")?;
     let price = match section.table.get("price_minor") {
@@ -139,8 +148,18 @@ fn plan(section: &Section<'_>, meters: &[Meter], known: &BTreeSet<String>) -> Pa
         );
     }
     let meters = terms(section, meters)?;
-    let terms = PlanTerms { plan: Clone::clone(&name), currency, meters, features };
+    let enforcement = enforcement(section)?;
+    let terms = PlanTerms { plan: Clone::clone(&name), currency, meters, features, enforcement };
     Ok(Plan { name, title: section.text("title")?.to_owned(), price, terms: Arc::new(terms) })
+}
+
+fn enforcement(section: &Section<'_>) -> Parsed<Enforcement> {
+    match section.table.get("enforcement") {
+        None => Ok(Enforcement::default()),
+        Some(Value::String(text)) if text == "enforced" => Ok(Enforcement::Enforced),
+        Some(Value::String(text)) if text == "shadow" => Ok(Enforcement::Shadow),
+        Some(_) => problem(section.key("enforcement"), "must be `enforced` or `shadow`"),
+    }
 }
 
 fn terms(section: &Section<'_>, meters: &[Meter]) -> Parsed<Vec<MeterTerms>> {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::fact::{Closed, Fact, remaining};
+use super::accrual::Accrual;
+use super::charge::{Closed, over, remaining};
+use super::fact::Fact;
 use crate::clock::Timestamp;
 use crate::money::Currency;
 use crate::tenant::period::{Period, PeriodName};
-use crate::tenant::plan::{MeterKind, MeterName, PlanTerms};
+use crate::tenant::plan::{Enforcement, MeterKind, MeterName, OveragePrice, PlanTerms};
 
 /// Sums stay below this, so that every one of them fits a signed column of a database.
 pub(super) const MAX_TOTAL: u64 = i64::MAX as u64;
@@ -25,10 +27,14 @@ pub(super) struct Account {
     pub(super) alerted_percent: u8,
     /// The plan's limit; none is unlimited.
     pub(super) plan_limit: Option<u64>,
-    /// What grants add to it.
+    /// What grants add to it: what is left of them, and what was taken of them in the period.
     pub(super) granted: u64,
     /// Both together.
     pub(super) limit: Option<u64>,
+    /// What more than the limit costs; none is a hard limit.
+    pub(super) price: Option<OveragePrice>,
+    /// What a level comes to over time.
+    pub(super) accrual: Accrual,
     /// Whether the plan in force has the meter; what a former plan had can only be wound up.
     pub(super) is_listed: bool,
 }
@@ -44,6 +50,8 @@ impl Account {
             plan_limit: Some(0),
             granted: 0,
             limit: Some(0),
+            price: None,
+            accrual: Accrual::default(),
             is_listed: false,
         }
     }
@@ -55,6 +63,16 @@ impl Account {
         self.limit = plan_limit.map(|limit| limit.saturating_add(granted).min(MAX_TOTAL));
     }
 
+    /// Returns what is used and held.
+    pub(super) fn total(&self) -> u64 {
+        self.used.saturating_add(self.reserved)
+    }
+
+    /// Returns how far used and held units go beyond the limit.
+    pub(super) fn over(&self) -> u64 {
+        over(self.limit, self.used, self.reserved)
+    }
+
     /// Returns what can still be taken; an unlimited meter ends where sums no longer fit.
     pub(super) fn available(&self) -> u64 {
         let room = self.room();
@@ -64,6 +82,21 @@ impl Account {
     /// Returns what can be added before sums no longer fit.
     pub(super) fn room(&self) -> u64 {
         MAX_TOTAL.saturating_sub(self.used).saturating_sub(self.reserved)
+    }
+
+    /// Counts a level's units over the time since its last change.
+    fn accrue(&mut self, at: Timestamp) {
+        if self.kind == MeterKind::Level {
+            let over = over(self.limit, self.used, 0);
+            self.accrual.advance(self.used, over, at);
+        }
+    }
+
+    /// Returns what a level comes to by `at`.
+    pub(super) fn accrued(&self, at: Timestamp) -> Accrual {
+        let mut accrual = self.accrual;
+        accrual.advance(self.used, over(self.limit, self.used, 0), at);
+        accrual
     }
 }
 
@@ -82,7 +115,8 @@ impl Book {
         book
     }
 
-    /// Puts other terms in force; what is used and held carries over.
+    /// Puts other terms in force; what is used and held carries over. What grants add to a meter
+    /// that is listed again is for the caller to say.
     pub(super) fn adopt(&mut self, terms: &PlanTerms) {
         let mut former = std::mem::take(&mut self.accounts);
         for meter in &terms.meters {
@@ -93,13 +127,15 @@ impl Book {
             };
             account.kind = meter.kind;
             account.set_limit(meter.limit, account.granted);
+            account.price = meter.overage;
             account.is_listed = true;
             self.accounts.push(account);
         }
         // A former meter whose account is at rest needs no place any more.
-        former.retain(|account| account.used > 0 || account.reserved > 0);
+        former.retain(|account| account.total() > 0 || !account.accrual.is_empty());
         for mut account in former {
             account.set_limit(Some(0), 0);
+            account.price = None;
             account.is_listed = false;
             self.accounts.push(account);
         }
@@ -122,8 +158,20 @@ impl Book {
         self.accounts.get_mut(index)
     }
 
+    /// Returns the account, if there is one.
+    pub(super) fn find_mut(&mut self, meter: &MeterName) -> Option<&mut Account> {
+        self.accounts.iter_mut().find(|account| account.meter == *meter)
+    }
+
     pub(super) fn accounts(&self) -> &[Account] {
         &self.accounts
+    }
+
+    /// Counts the levels over the time that has passed, before anything about them changes.
+    pub(super) fn accrue(&mut self, at: Timestamp) {
+        for account in &mut self.accounts {
+            account.accrue(at);
+        }
     }
 
     /// Notes that a threshold was reported.
@@ -135,20 +183,8 @@ impl Book {
         }
     }
 
-    /// Describes where the counters stand, for the fact that closes the period.
-    pub(super) fn closed(&self) -> Vec<Closed> {
-        let counters = self.accounts.iter().filter(|a| a.kind == MeterKind::Counter);
-        counters
-            .map(|account| Closed {
-                meter: account.meter.clone(),
-                used: account.used,
-                reserved: account.reserved,
-            })
-            .collect()
-    }
-
-    /// Begins the next period: counters at zero, levels as they are. Returns the old counters,
-    /// if open holds still belong to the period.
+    /// Begins the next period: counters at zero, levels as they are and counted over time anew.
+    /// Returns the old counters, if open holds still belong to the period.
     ///
     /// Which meters are counters is what the fact says: the catalogue may have changed since.
     pub(super) fn roll(
@@ -166,12 +202,15 @@ impl Book {
             if !account.is_listed {
                 account.kind = MeterKind::Counter;
             }
-            accounts.push(account.clone());
+            // What is beyond a closed period's limit is not for sale any more.
+            accounts.push(Account { price: None, ..account.clone() });
             account.used = 0;
             account.reserved = 0;
+            account.accrual = Accrual::default();
         }
         for account in &mut self.accounts {
             account.alerted_percent = 0;
+            account.accrual.begin_anew();
         }
         let open_holds = std::mem::take(&mut self.open_holds);
         let earlier = EarlierPeriod { start: period.start, name, accounts, open_holds };
@@ -205,5 +244,6 @@ pub(super) fn no_terms() -> Arc<PlanTerms> {
         currency: Currency::USD,
         meters: Vec::new(),
         features: BTreeSet::new(),
+        enforcement: Enforcement::default(),
     })
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::charge::Charge;
+use super::command::Item;
 use super::event::{EventDigest, EventRejection};
-use super::fact::{Charge, Fact, GrantEnd};
-use super::grant::GrantTerms;
+use super::fact::Fact;
+use super::grant::{GrantEnd, GrantTerms};
 use crate::clock::Timestamp;
 use crate::ids::{GrantId, ReservationId};
 use crate::money::Currency;
@@ -214,8 +216,8 @@ impl Outcome {
             Fact::Expired { reservation, items, expires_at, .. } => {
                 Self::Reservation(Reservation::of(*reservation, Expired, *expires_at, items))
             }
-            Fact::CommittedLate { reservation, items, expires_at, .. } => {
-                Self::Reservation(Reservation::late(*reservation, *expires_at, items))
+            Fact::CommittedLate { reservation, items, held, expires_at, .. } => {
+                Self::Reservation(Reservation::late(*reservation, *expires_at, items, held))
             }
             Fact::Recorded { events, rejected, .. } => Self::Recorded(Recorded {
                 accepted: events.iter().map(|event| event.digest).collect(),
@@ -294,9 +296,19 @@ impl Reservation {
     }
 
     /// Describes a hold that was committed after it had lapsed.
-    pub(super) fn late(id: ReservationId, expires_at: Timestamp, charges: &[Charge]) -> Self {
-        let committed = Self::of(id, ReservationState::Committed, expires_at, charges);
-        Self { late: true, ..committed }
+    pub(super) fn late(
+        id: ReservationId,
+        expires_at: Timestamp,
+        charges: &[Charge],
+        held: &[Item],
+    ) -> Self {
+        let mut late = Self::of(id, ReservationState::Committed, expires_at, charges);
+        late.late = true;
+        for item in &mut late.items {
+            let known = held.iter().find(|held| held.meter == item.meter);
+            item.amount = known.map_or(0, |held| held.amount);
+        }
+        late
     }
 }
 
@@ -309,6 +321,23 @@ pub struct UsageReport {
     pub period: Period,
     /// Every meter of the plan.
     pub meters: Vec<MeterUsage>,
+    /// What overage costs; none where the plan sells none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend: Option<SpendReport>,
+}
+
+/// What overage costs in the open period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendReport {
+    /// How much it may cost, in minor units; 0 makes every limit hard.
+    pub cap_minor: u64,
+    /// What the bill comes to so far.
+    pub spent_minor: i64,
+    /// What it comes to if everything that is held is used and every level stays as it is until
+    /// the period ends; rounded up.
+    pub committed_minor: u64,
+    /// What all are in.
+    pub currency: Currency,
 }
 
 /// Where one meter stands: `limit = remaining + reserved + used`, unless usage is over the limit.
@@ -335,6 +364,9 @@ pub struct MeterUsage {
     pub percent: Option<u64>,
     /// What is beyond the limit.
     pub overage: Overage,
+    /// Of a level: units times seconds in the open period, in whole numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_seconds: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -354,7 +386,7 @@ pub struct Overage {
     pub allowed: bool,
     /// `max(0, reserved + used - limit)`.
     pub units: u64,
-    /// What it costs so far; nothing where overage is not allowed.
+    /// What it costs so far; a level costs by the time that it was there.
     pub amount_minor: i64,
     /// What it is billed in.
     pub currency: Currency,

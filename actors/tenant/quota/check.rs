@@ -30,6 +30,7 @@ impl Quota {
                 MeterKind::Counter => self.period.map(|period| period.start),
             };
             Self::check_account(account, &sums, period);
+            self.assert_grants(account);
         }
         for earlier in &self.earlier {
             assert!(earlier.open_holds > 0, "an earlier period is kept for its holds alone");
@@ -57,7 +58,7 @@ impl Quota {
         for (period, items) in holds.chain(job_holds) {
             let count = counts.entry(period).or_default();
             *count = count.saturating_add(1);
-            for Held { meter, amount } in items {
+            for Held { meter, amount, .. } in items {
                 let is_level = self.book.get(meter).is_some_and(|a| a.kind == MeterKind::Level);
                 let key = ((!is_level).then_some(period), meter.clone());
                 let sum = sums.entry(key).or_default();

@@ -10,7 +10,7 @@ use super::grant::GrantSource;
 use crate::clock::Timestamp;
 use crate::ids::{GrantId, JobId, ReservationId};
 use crate::tenant::period::Cycle;
-use crate::tenant::plan::{MeterName, PlanTerms};
+use crate::tenant::plan::{Enforcement, MeterName, PlanTerms};
 
 /// The largest amount of one item: integers up to here are exact in every JSON reader.
 pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
@@ -26,7 +26,7 @@ pub const MAX_EVENTS: usize = 1_000;
 pub const MAX_EVENT_AHEAD_S: u64 = 300;
 /// How long after its end a period still takes events, in seconds.
 pub const EVENT_GRACE_S: u64 = 86_400;
-/// The most grants of one tenant that are in force at once.
+/// The most grants of one tenant that are in force, or ended in the open period.
 pub const MAX_GRANTS: usize = 100;
 /// The most holds of one tenant that are open at once, those of jobs included.
 pub const MAX_OPEN_HOLDS: usize = 10_000;
@@ -45,17 +45,6 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(pub String);
-
-/// Whether limits refuse.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Enforcement {
-    /// What goes beyond a limit is refused.
-    #[default]
-    Enforced,
-    /// What goes beyond a limit is admitted, and recorded as what would have been refused.
-    Shadow,
-}
 
 /// What can be asked of a quota. Several items are taken all or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]

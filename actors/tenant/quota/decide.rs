@@ -1,10 +1,12 @@
 //! Judges a command on the state as it is: nothing here changes anything.
 
 use super::account::{Account, EarlierPeriod, MAX_TOTAL};
-use super::fact::{Charge, Fact, remaining};
+use super::charge::remaining;
+use super::lots::{Held, Lots, Take};
+use super::spend::Purse;
 use super::{
-    Command, Decision, Enforcement, GrantTerms, Held, Item, MAX_AMOUNT, MAX_HOLD_S, MAX_ITEMS,
-    MAX_OPEN_HOLDS, Quota, Refusal,
+    Charge, Command, Decision, Enforcement, Fact, GrantStand, GrantTerms, Item, MAX_AMOUNT,
+    MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS, Quota, Refusal,
 };
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
@@ -17,7 +19,7 @@ impl Quota {
     pub(super) fn decide(&self, command: &Command, now: Timestamp) -> Decided {
         match command {
             Command::Consume { items } => {
-                let items = self.consume_charges(items)?;
+                let items = self.consume_charges(items, now)?;
                 Ok(Decision::New(Fact::Consumed { items, period: self.period_name() }))
             }
             Command::Reserve { id, items, ttl_s } => self.decide_reserve(*id, items, *ttl_s, now),
@@ -26,11 +28,11 @@ impl Quota {
             }
             Command::Release { id } => self.decide_release(*id, now),
             Command::Extend { id, ttl_s } => self.decide_extend(*id, *ttl_s, now),
-            Command::HoldJob { job, items } => Ok(Decision::New(self.job_held(*job, items)?)),
+            Command::HoldJob { job, items } => Ok(Decision::New(self.job_held(*job, items, now)?)),
             Command::CommitPart { job, items } => {
-                Ok(Decision::New(self.part_committed(*job, items)?))
+                Ok(Decision::New(self.part_committed(*job, items, now)?))
             }
-            Command::CloseJob { job } => match self.job_closed(*job) {
+            Command::CloseJob { job } => match self.job_closed(*job, &[]) {
                 Some(fact) => Ok(Decision::New(fact)),
                 None => Ok(Decision::Nothing),
             },
@@ -40,7 +42,7 @@ impl Quota {
             }
             Command::Record { events } => self.decide_record(events, now),
             Command::Adjust { meter, delta, reason, reference } => {
-                self.decide_adjust(meter, *delta, reason, reference.as_ref())
+                self.decide_adjust(meter, *delta, reason.clone(), reference.clone(), now)
             }
             Command::SetSpendCap { amount_minor } => self.decide_spend_cap(*amount_minor),
             Command::Grant { id, meter, amount, priority, expires_at, rollover, source } => self
@@ -88,7 +90,7 @@ impl Quota {
                 .ok_or_else(out_of_range)?;
             match former.and_then(|at| sums.get_mut(at)) {
                 Some(sum) => sum.amount = amount,
-                None => sums.push(Held { meter: meter.clone(), amount }),
+                None => sums.push(Held::new(meter.clone(), amount)),
             }
         }
         Ok(sums)
@@ -101,67 +103,105 @@ impl Quota {
             .ok_or_else(|| Refusal::UnknownMeter { meter: meter.to_string() })
     }
 
-    fn consume_charges(&self, items: &[Item]) -> Result<Vec<Charge>, Refusal> {
-        let charge = |Held { meter, amount }| {
+    fn consume_charges(&self, items: &[Item], now: Timestamp) -> Result<Vec<Charge>, Refusal> {
+        let mut purse = Purse::default();
+        let charge = |Held { meter, amount, .. }| {
             let account = self.listed(&meter)?;
-            let would_refuse = self.check_available(account, amount)?;
-            Ok(Charge {
-                used: account.used.saturating_add(amount),
-                reserved: account.reserved,
-                limit: account.limit,
-                held: 0,
-                grants: Vec::new(),
-                would_refuse,
-                meter,
-                amount,
-            })
+            let would_refuse = self.check_available(account, amount, &mut purse, now)?;
+            Ok(self.used_charge(account, amount, would_refuse))
         };
         Self::merged(items, 1)?.into_iter().map(charge).collect()
     }
 
-    fn hold_charges(&self, items: Vec<Held>) -> Result<Vec<Charge>, Refusal> {
+    /// Works out a use of units.
+    pub(super) fn used_charge(&self, account: &Account, amount: u64, would_refuse: bool) -> Charge {
+        let (grants, limit) = self.moved(account, |lots| lots.take(amount, Take::Used));
+        Charge {
+            meter: account.meter.clone(),
+            amount,
+            held: 0,
+            used: account.used.saturating_add(amount),
+            reserved: account.reserved,
+            limit,
+            grants,
+            would_refuse,
+        }
+    }
+
+    /// Works out which grants a change of an account moves, and the limit afterwards.
+    pub(super) fn moved(
+        &self,
+        account: &Account,
+        change: impl FnOnce(Lots) -> Lots,
+    ) -> (Vec<GrantStand>, Option<u64>) {
+        if self.grants.is_empty() || account.kind == MeterKind::Level {
+            return (Vec::new(), account.limit);
+        }
+        let lots = change(self.lots(account));
+        let limit = lots.limit();
+        (lots.moved(), limit)
+    }
+
+    fn hold_charges(&self, items: Vec<Held>, now: Timestamp) -> Result<Vec<Charge>, Refusal> {
         let open = self.holds.len().saturating_add(self.job_holds.len());
         if open >= MAX_OPEN_HOLDS {
             return Err(Refusal::TooManyReservations { max: MAX_OPEN_HOLDS });
         }
-        let charge = |Held { meter, amount }| {
+        let mut purse = Purse::default();
+        let charge = |Held { meter, amount, .. }| {
             let account = self.listed(&meter)?;
-            let would_refuse = self.check_available(account, amount)?;
+            let would_refuse = self.check_available(account, amount, &mut purse, now)?;
+            let (grants, limit) = self.moved(account, |lots| lots.take(amount, Take::Held));
             Ok(Charge {
                 used: account.used,
                 reserved: account.reserved.saturating_add(amount),
-                limit: account.limit,
                 held: 0,
-                grants: Vec::new(),
-                would_refuse,
                 meter,
                 amount,
+                limit,
+                grants,
+                would_refuse,
             })
         };
         items.into_iter().map(charge).collect()
     }
 
     /// Says whether an amount is beyond what is available, if that is admitted all the same.
-    fn check_available(&self, account: &Account, requested: u64) -> Result<bool, Refusal> {
+    pub(super) fn check_available(
+        &self,
+        account: &Account,
+        requested: u64,
+        purse: &mut Purse,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
         if requested <= account.available() {
             return Ok(false);
         }
-        if self.enforcement() == Enforcement::Shadow && requested <= account.room() {
-            return Ok(true);
+        if requested > account.room() {
+            // Only where sums would no longer fit does an unlimited meter refuse.
+            let meter = account.meter.to_string();
+            return Err(match account.limit {
+                None => Refusal::InvalidAmount { meter, min: 1, max: account.room() },
+                Some(_) => self.exceeded(account, requested, now),
+            });
         }
-        Err(self.exceeded(account, requested))
+        if self.covers(account, requested, purse, now) {
+            return Ok(false);
+        }
+        match self.enforcement() {
+            Enforcement::Shadow => Ok(true),
+            Enforcement::Enforced => Err(self.exceeded(account, requested, now)),
+        }
     }
 
-    pub(super) fn exceeded(&self, account: &Account, requested: u64) -> Refusal {
-        let Some(limit) = account.limit else {
-            // Only where sums would no longer fit does an unlimited meter refuse.
-            let max = account.available();
-            return Refusal::InvalidAmount { meter: account.meter.to_string(), min: 1, max };
-        };
+    pub(super) fn exceeded(&self, account: &Account, requested: u64, now: Timestamp) -> Refusal {
+        if account.price.is_some() && self.spend_cap().amount_minor > 0 {
+            return self.cap_reached(account, requested, now);
+        }
         let is_counter = account.kind == MeterKind::Counter;
         Refusal::QuotaExceeded {
             meter: account.meter.to_string(),
-            limit,
+            limit: account.limit.unwrap_or(MAX_TOTAL),
             used: account.used,
             reserved: account.reserved,
             remaining: account.available(),
@@ -181,7 +221,7 @@ impl Quota {
         if !(1..=MAX_HOLD_S).contains(&ttl_s) {
             return Err(Refusal::InvalidTtl { max_s: MAX_HOLD_S });
         }
-        let items = self.hold_charges(Self::merged(items, 1)?)?;
+        let items = self.hold_charges(Self::merged(items, 1)?, now)?;
         // An id is used once, whatever became of its hold.
         if let Some(known) = self.reservation_as_is(reservation) {
             return Err(Refusal::ReservationSettled { settled: Box::new(known) });
@@ -195,19 +235,24 @@ impl Quota {
     }
 
     /// Decides to hold a job's upper bounds.
-    pub(in crate::tenant) fn job_held(&self, job: JobId, items: &[Item]) -> Result<Fact, Refusal> {
+    pub(in crate::tenant) fn job_held(
+        &self,
+        job: JobId,
+        items: &[Item],
+        now: Timestamp,
+    ) -> Result<Fact, Refusal> {
         if self.job_holds.contains_key(&job) {
             return Err(Refusal::JobState { state: "held" });
         }
         let items = if items.is_empty() { Vec::new() } else { Self::merged(items, 1)? };
-        let items = self.hold_charges(items)?;
+        let items = self.hold_charges(items, now)?;
         Ok(Fact::JobHeld { job, items, period: self.period_name() })
     }
 
     /// Decides to lower levels.
     pub(in crate::tenant) fn freed(&self, items: &[Item]) -> Result<Vec<Charge>, Refusal> {
         let charge =
-            |Held { meter, amount }| {
+            |Held { meter, amount, .. }| {
                 let account = self
                     .book
                     .get(&meter)
@@ -238,6 +283,11 @@ impl Quota {
         earlier.or_else(|| self.book.get(meter))
     }
 
+    /// Says whether that account is of a period that has closed.
+    pub(super) fn is_earlier(&self, period: Timestamp, meter: &MeterName) -> bool {
+        self.earlier(period).is_some_and(|earlier| earlier.get(meter).is_some())
+    }
+
     pub(super) fn is_open(&self, start: Timestamp) -> bool {
         self.period.is_some_and(|period| period.start == start)
     }
@@ -250,30 +300,6 @@ impl Quota {
         match self.earlier(start) {
             Some(earlier) => earlier.name.clone(),
             None => self.period_name(),
-        }
-    }
-
-    /// Invariants that cost little, asserted in release builds too: a broken one must never be
-    /// written on top of.
-    pub(super) fn assert_admitted(&self, fact: &Fact) {
-        assert_eq!(self.holds.len(), self.expiries.len(), "each hold lapses once");
-        let (items, takes_more) = match fact {
-            Fact::Consumed { items, .. }
-            | Fact::Reserved { items, .. }
-            | Fact::JobHeld { items, .. } => (items, true),
-            Fact::Committed { items, .. } | Fact::PartCommitted { items, .. } => (items, false),
-            _ => return,
-        };
-        for charge in items {
-            let total = charge.used.checked_add(charge.reserved).expect("sums fit");
-            assert!(total <= MAX_TOTAL, "sums fit");
-            let is_admission = takes_more || charge.amount > charge.held;
-            assert!(
-                !is_admission
-                    || charge.would_refuse
-                    || charge.limit.is_none_or(|limit| total <= limit),
-                "no admission exceeds a hard limit"
-            );
         }
     }
 }

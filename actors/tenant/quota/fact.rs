@@ -4,101 +4,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::command::{Digest, Enforcement};
+use super::charge::{Charge, Closed, ClosedLevel};
+use super::command::{Digest, Item};
 use super::event::{EventDigest, EventRejection, LateUsage, RecordedEvent};
-use super::grant::{GrantStand, GrantTerms};
+use super::grant::{GrantEnd, GrantStand, GrantTerms};
 use crate::clock::Timestamp;
-use crate::ids::{GrantId, JobId, ReservationId};
+use crate::ids::{JobId, ReservationId};
 use crate::money::Currency;
 use crate::tenant::period::{Cycle, Period, PeriodName};
-use crate::tenant::plan::{MeterName, PlanName, PlanTerms};
-
-/// How one meter was moved by a fact, and where it stood afterwards.
-///
-/// `used` and `reserved` are those of the period that the movement belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Charge {
-    /// The meter.
-    pub meter: MeterName,
-    /// Units used, held or freed, as the fact's kind says.
-    pub amount: u64,
-    /// Units that left a hold, whether they were used or given back.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub held: u64,
-    /// Units used, afterwards.
-    pub used: u64,
-    /// Units in open holds, afterwards.
-    pub reserved: u64,
-    /// The limit in force, grants included; none is unlimited.
-    pub limit: Option<u64>,
-    /// The grants that it moved, and where they stand afterwards.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub grants: Vec<GrantStand>,
-    /// It was not available: a fact that did not ask, or an admission in shadow mode.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub would_refuse: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(units: &u64) -> bool {
-    *units == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-impl Charge {
-    /// Returns what could still be taken afterwards; none is unlimited.
-    pub fn remaining(&self) -> Option<u64> {
-        remaining(self.limit, self.used, self.reserved)
-    }
-
-    /// Returns how far beyond the limit the meter is afterwards.
-    pub fn over(&self) -> u64 {
-        over(self.limit, self.used, self.reserved)
-    }
-}
-
-/// `max(0, limit - reserved - used)`; none is unlimited.
-pub(super) fn remaining(limit: Option<u64>, used: u64, reserved: u64) -> Option<u64> {
-    limit.map(|limit| limit.saturating_sub(reserved).saturating_sub(used))
-}
-
-/// `max(0, reserved + used - limit)`.
-pub(super) fn over(limit: Option<u64>, used: u64, reserved: u64) -> u64 {
-    limit.map_or(0, |limit| used.saturating_add(reserved).saturating_sub(limit))
-}
-
-/// Where a meter stood when its period was closed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
-    /// The meter.
-    pub meter: MeterName,
-    /// Units used in the period so far.
-    pub used: u64,
-    /// Units still in holds that were opened in the period.
-    pub reserved: u64,
-}
-
-/// The end of a grant. What was taken of it stays taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GrantEnd {
-    /// The grant.
-    pub id: GrantId,
-    /// The meter.
-    pub meter: MeterName,
-    /// Units that can no longer be taken.
-    pub lost: u64,
-    /// The meter's limit afterwards.
-    pub limit: Option<u64>,
-    /// The meter's grants that took over what was beyond the plan's limit.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub grants: Vec<GrantStand>,
-    /// The open period.
-    pub period: PeriodName,
-}
+use crate::tenant::plan::{Enforcement, MeterName, PlanName, PlanTerms};
 
 /// One change of a quota. Facts alone rebuild it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +120,8 @@ pub enum Fact {
         reservation: ReservationId,
         /// `amount` was used; nothing was held any more.
         items: Vec<Charge>,
+        /// What had been held.
+        held: Vec<Item>,
         /// When it lapsed.
         expires_at: Timestamp,
         /// The open period, which is charged.
@@ -309,6 +225,12 @@ pub enum Fact {
         to: Period,
         /// Where the counters stood.
         closed: Vec<Closed>,
+        /// What the levels came to.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<ClosedLevel>,
+        /// The grants that took over what was beyond a plan's limit.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        grants: Vec<GrantStand>,
         /// The plan that had waited for this, and is in force from here on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<PlanName>,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::GrantId;
+use crate::tenant::period::PeriodName;
 use crate::tenant::plan::MeterName;
 
 /// Where a grant comes from.
@@ -66,4 +67,22 @@ pub struct GrantView {
     pub terms: GrantTerms,
     /// Units that can still be taken.
     pub left: u64,
+}
+
+/// The end of a grant. What was taken of it stays taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantEnd {
+    /// The grant.
+    pub id: GrantId,
+    /// The meter.
+    pub meter: MeterName,
+    /// Units that can no longer be taken.
+    pub lost: u64,
+    /// The meter's limit afterwards.
+    pub limit: Option<u64>,
+    /// The meter's grants that took over what was beyond the plan's limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<GrantStand>,
+    /// The open period.
+    pub period: PeriodName,
 }

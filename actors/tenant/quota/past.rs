@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::decide::Decided;
+use super::spend::Purse;
 use super::{
     Charge, Decision, Digest, Enforcement, Event, EventRejection, Fact, LateUsage, MAX_AMOUNT,
     MAX_EVENT_AHEAD_S, MAX_EVENTS, Outcome, Quota, Recorded, RecordedEvent, Refusal,
@@ -23,7 +24,7 @@ struct Sums {
 impl Quota {
     /// Returns whether limits refuse.
     pub fn enforcement(&self) -> Enforcement {
-        self.enforcement.unwrap_or_default()
+        self.enforcement.unwrap_or(self.terms().enforcement)
     }
 
     pub(super) fn decide_enforcement(&self, mode: Enforcement) -> Decision {
@@ -33,23 +34,22 @@ impl Quota {
         Decision::New(Fact::EnforcementSet { mode })
     }
 
-    /// Works out a use that does not ask.
-    pub(super) fn fact_charge(&self, meter: &MeterName, amount: u64) -> Result<Charge, Refusal> {
+    /// Works out a use that does not ask: it is flagged where an admission would be refused.
+    pub(super) fn told_charge(
+        &self,
+        meter: &MeterName,
+        amount: u64,
+        purse: &mut Purse,
+        now: Timestamp,
+    ) -> Result<Charge, Refusal> {
         let account = self.listed(meter)?;
         if amount > account.room() {
             let max = account.room();
             return Err(Refusal::InvalidAmount { meter: meter.to_string(), min: 1, max });
         }
-        Ok(Charge {
-            meter: meter.clone(),
-            amount,
-            held: 0,
-            used: account.used.saturating_add(amount),
-            reserved: account.reserved,
-            limit: account.limit,
-            grants: Vec::new(),
-            would_refuse: amount > account.available(),
-        })
+        let is_available =
+            amount <= account.available() || self.covers(account, amount, purse, now);
+        Ok(self.used_charge(account, amount, !is_available))
     }
 
     pub(super) fn decide_record(&self, events: &[Event], now: Timestamp) -> Decided {
@@ -71,7 +71,10 @@ impl Quota {
             let accepted = Vec::new();
             return Ok(Decision::Answer(Outcome::Recorded(Recorded { accepted, rejected })));
         }
-        let items = sums.items.iter().map(|(meter, amount)| self.fact_charge(meter, *amount));
+        let mut purse = Purse::default();
+        let charge =
+            |(meter, amount): &(MeterName, u64)| self.told_charge(meter, *amount, &mut purse, now);
+        let items = sums.items.iter().map(charge);
         Ok(Decision::New(Fact::Recorded {
             items: items.collect::<Result<_, _>>()?,
             events: sums.events,
@@ -141,8 +144,9 @@ impl Quota {
         &self,
         meter: &MeterName,
         delta: i64,
-        reason: &Digest,
-        reference: Option<&Digest>,
+        reason: Digest,
+        reference: Option<Digest>,
+        now: Timestamp,
     ) -> Decided {
         let amount = delta.unsigned_abs();
         let account = self.listed(meter)?;
@@ -151,28 +155,29 @@ impl Quota {
             return Err(Refusal::InvalidAmount { meter, min: 1, max: MAX_AMOUNT });
         }
         let charge = if delta > 0 {
-            self.fact_charge(meter, amount)?
+            self.told_charge(meter, amount, &mut Purse::default(), now)?
         } else {
             let used = account.used.checked_sub(amount).ok_or_else(|| Refusal::NegativeUsage {
                 meter: meter.to_string(),
                 used: account.used,
             })?;
+            let (grants, limit) = self.moved(account, |lots| lots.give_back(amount));
             Charge {
                 meter: meter.clone(),
                 amount,
                 held: 0,
                 used,
                 reserved: account.reserved,
-                limit: account.limit,
-                grants: Vec::new(),
+                limit,
+                grants,
                 would_refuse: false,
             }
         };
         Ok(Decision::New(Fact::Adjusted {
             items: vec![charge],
             delta,
-            reason: reason.clone(),
-            reference: reference.cloned(),
+            reason,
+            reference,
             period: self.period_name(),
         }))
     }

@@ -82,6 +82,7 @@ impl Quota {
 
     fn adopt(&mut self, terms: &Arc<PlanTerms>, cycle: Option<&Cycle>) {
         self.book.adopt(terms);
+        self.regrant_all();
         self.assigned = Some(Arc::clone(terms));
         if let Some(cycle) = cycle {
             self.cycle = cycle.clone();

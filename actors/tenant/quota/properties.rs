@@ -1,119 +1,19 @@
 //! Properties of the quota machine beside its naive model.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
-use super::model::{Model, ModelVerdict, code};
 use super::tests::fixture::{at, meter, plan, rsv};
 use super::*;
+use crate::tenant::plan::MeterName;
 
-const METERS: [&str; 4] = ["images", "tts_ms", "storage_bytes", "unheard_of"];
-const START: &str = "2026-11-29T22:00:00Z";
+/// Beside the model.
+mod modelled;
+/// Scripts for every part of the machine.
+mod scripts;
 
-/// What happens, and how many seconds before the next.
-type Script = Vec<(Command, u64)>;
-
-fn items(max: u64) -> impl Strategy<Value = Vec<Item>> {
-    let meters = prop_oneof![30 => 0..3usize, 1 => Just(3usize)];
-    let amounts = prop_oneof![20 => 1..=max, 1 => Just(0u64)];
-    let item =
-        (meters, amounts).prop_map(|(index, amount)| Item { meter: meter(METERS[index]), amount });
-    prop::collection::vec(item, 1..4)
-}
-
-fn command() -> impl Strategy<Value = Command> {
-    let id = || (0u128..8).prop_map(rsv);
-    let job = || (0u128..3).prop_map(JobId::from_bits);
-    let ttl = || prop_oneof![1..600u64, 3_600..=86_400u64];
-    let limit = || prop_oneof![4 => (0..200u64).prop_map(Some), 1 => Just(None)];
-    let set_plan = (limit(), limit(), limit()).prop_map(|(a, b, c)| Command::SetPlan {
-        terms: plan("other", [a, b, c]),
-        cycle: None,
-        when: PlanChange::Now,
-    });
-    prop_oneof![
-        6 => items(20).prop_map(|items| Command::Consume { items }),
-        8 => (id(), items(40), ttl())
-            .prop_map(|(id, items, ttl_s)| Command::Reserve { id, items, ttl_s }),
-        6 => (id(), prop::option::of(items(50)))
-            .prop_map(|(id, items)| Command::Commit { id, items, late: false }),
-        4 => id().prop_map(|id| Command::Release { id }),
-        3 => (id(), ttl()).prop_map(|(id, ttl_s)| Command::Extend { id, ttl_s }),
-        3 => (job(), items(30)).prop_map(|(job, items)| Command::HoldJob { job, items }),
-        4 => (job(), items(15)).prop_map(|(job, items)| Command::CommitPart { job, items }),
-        2 => job().prop_map(|job| Command::CloseJob { job }),
-        2 => items(20).prop_map(|items| Command::Free { items }),
-        1 => set_plan,
-        1 => Just(Command::Tick),
-    ]
-}
-
-fn script() -> impl Strategy<Value = Script> {
-    let pause = prop_oneof![8 => 0..120u64, 3 => 120..7_200u64, 1 => 7_200..3_000_000u64];
-    prop::collection::vec((command(), pause), 1..60)
-}
-
-fn quota() -> Quota {
-    Quota::new(plan("free", [Some(100), Some(150), Some(200)]))
-}
-
-/// Runs a script and shows every turn to `see`.
-fn run(quota: &mut Quota, script: &Script, mut see: impl FnMut(&Quota, &Applied, Timestamp)) {
-    let mut now = at(START);
-    for (command, pause) in script {
-        let applied = quota.apply(command, now);
-        see(quota, &applied, now);
-        now = now.plus_s(*pause);
-    }
-}
-
-#[test]
-fn the_machine_agrees_with_a_naive_model() {
-    let (all, effective) = (Cell::new(0u32), Cell::new(0u32));
-    let mut runner =
-        TestRunner::new(Config { cases: 1_024, failure_persistence: None, ..Config::default() });
-    let outcome = runner.run(&script(), |script| {
-        let mut quota = quota();
-        let mut model = Model::new(plan("free", [Some(100), Some(150), Some(200)]), at(START));
-        let mut now = at(START);
-        for (command, pause) in &script {
-            let applied = quota.apply(command, now);
-            let expected = model.apply(command, now);
-            quota.check();
-            all.set(all.get() + 1);
-            let found = match (&applied.verdict, applied.own) {
-                (Verdict::Admitted(_), Some(_)) => {
-                    effective.set(effective.get() + 1);
-                    ModelVerdict::Done
-                }
-                (Verdict::Admitted(_), None) => ModelVerdict::Again,
-                (Verdict::Refused(refusal), _) => code(refusal),
-                (Verdict::MoreDue, _) => panic!("no script has 256 holds"),
-            };
-            prop_assert_eq!(found, expected, "{:?} at {}", command, now);
-            for usage in quota.report(now).meters {
-                prop_assert_eq!(usage.used, model.used(model.period(), &usage.meter));
-                prop_assert_eq!(usage.reserved, model.reserved(model.period(), &usage.meter));
-            }
-            for id in (0..8).map(rsv) {
-                let known = quota.reservation(id, now).map(|known| known.state);
-                prop_assert_eq!(known, model.state(id));
-            }
-            now = now.plus_s(*pause);
-        }
-        Ok(())
-    });
-
-    outcome.unwrap();
-    let (all, effective) = (all.get(), effective.get());
-    assert!(
-        effective * 4 > all,
-        "only {effective} of {all} commands had an effect: too many skips"
-    );
-}
+use self::scripts::{START, Script, items, quota, run, script};
 
 /// Adds up, from facts alone, what was used and what is held, over all periods.
 #[derive(Default)]
@@ -126,8 +26,12 @@ impl Sums {
     fn add(&mut self, fact: &Fact) {
         let (items, used, held) = match fact {
             Fact::Freed { items, .. } => (items, -1, 0),
+            Fact::Adjusted { items, delta, .. } if *delta < 0 => (items, -1, 0),
             Fact::Reserved { items, .. } | Fact::JobHeld { items, .. } => (items, 0, 1),
             Fact::Consumed { items, .. }
+            | Fact::CommittedLate { items, .. }
+            | Fact::Recorded { items, .. }
+            | Fact::Adjusted { items, .. }
             | Fact::Committed { items, .. }
             | Fact::Released { items, .. }
             | Fact::Expired { items, .. }
@@ -146,7 +50,7 @@ impl Sums {
 
 proptest! {
     #[test]
-    fn units_are_conserved(script in script()) {
+    fn units_are_conserved(script in script(1..40)) {
         let mut quota = quota();
         let mut sums = Sums::default();
         let mut closed = BTreeMap::<MeterName, i128>::new();
@@ -186,8 +90,8 @@ proptest! {
     }
 
     #[test]
-    fn no_admission_exceeds_a_hard_limit(script in script()) {
-        run(&mut quota(), &script, |_, applied, _| {
+    fn no_admission_exceeds_a_hard_limit(script in script(1..40)) {
+        run(&mut quota(), &script, |quota, applied, now| {
             for (_, fact) in &applied.facts {
                 let (items, always) = match fact {
                     Fact::Consumed { items, .. }
@@ -198,17 +102,71 @@ proptest! {
                     }
                     _ => continue,
                 };
-                for charge in items {
+                for charge in items.iter().filter(|c| always || c.amount > c.held) {
                     let total = charge.used + charge.reserved;
-                    let admits = always || charge.amount > charge.held;
-                    assert!(!admits || charge.limit.is_none_or(|limit| total <= limit));
+                    let is_within = charge.limit.is_none_or(|limit| total <= limit);
+                    let is_shadow = quota.enforcement() == Enforcement::Shadow;
+                    let is_paid = quota.spend_cap().amount_minor > 0
+                        && quota.terms().meter(charge.meter.as_str()).unwrap().overage.is_some()
+                        && quota.is_within_cap(now);
+                    assert!(is_within || is_paid || (is_shadow && charge.would_refuse));
                 }
             }
         });
     }
 
     #[test]
-    fn a_refusal_changes_nothing(script in script()) {
+    fn no_bill_exceeds_the_cap_that_was_in_force(script in script(1..40)) {
+        let (mut highest, mut in_force) = (0u64, 0u64);
+        run(&mut quota(), &script, |quota, applied, now| {
+            for (_, fact) in &applied.facts {
+                match fact {
+                    Fact::SpendCapSet { amount_minor, .. } => {
+                        in_force = *amount_minor;
+                        highest = highest.max(in_force);
+                    }
+                    Fact::PeriodRolled { closed, levels, .. } => {
+                        let counters = closed.iter().map(|closed| closed.amount_minor);
+                        let levels = levels.iter().map(|closed| closed.amount_minor);
+                        let bill: i64 = counters.chain(levels).sum();
+                        assert!(bill <= i64::try_from(highest).unwrap(), "{bill} of {highest}");
+                        highest = in_force;
+                    }
+                    _ => {}
+                }
+            }
+            let spend = quota.report(now).spend;
+            assert!(spend.is_none_or(|spend| spend.spent_minor <= i64::try_from(highest).unwrap()));
+        });
+    }
+
+    #[test]
+    fn each_alert_is_due_once_per_meter_threshold_and_period(script in script(1..60)) {
+        let mut known = BTreeSet::new();
+        run(&mut quota(), &script, |quota, applied, _| {
+            for (_, fact) in &applied.facts {
+                if let Fact::ThresholdReached { meter, percent, used, limit, period } = fact {
+                    assert!(u128::from(*used) * 100 >= u128::from(*limit) * u128::from(*percent));
+                    let higher = |(of, at, known): &(MeterName, PeriodName, u8)| {
+                        of == meter && at == period && known >= percent
+                    };
+                    assert!(!known.iter().any(higher), "{meter} at {percent} in {period} again");
+                    known.insert((meter.clone(), period.clone(), *percent));
+                }
+            }
+            // What was used just now and reaches a threshold has been reported.
+            let own = applied.own.map(|own| &applied.facts[own].1);
+            if let Some(Fact::Consumed { items, period }) = own {
+                for charge in items.iter().filter(|c| c.limit.is_some_and(|l| c.used >= l)) {
+                    let full = (charge.meter.clone(), period.clone(), 100);
+                    assert!(known.contains(&full), "{full:?} after {:?}", quota.period());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_refusal_changes_nothing(script in script(1..40)) {
         let mut quota = quota();
         let mut now = at(START);
         for (command, pause) in &script {
@@ -224,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn release_undoes_reserve(script in script(), items in items(40)) {
+    fn release_undoes_reserve(script in script(1..40), items in items(40)) {
         let mut quota = quota();
         let mut now = at(START);
         run(&mut quota, &script, |_, _, at| now = at);
@@ -244,7 +202,7 @@ proptest! {
 
     #[test]
     fn commit_is_idempotent_per_reservation(
-        script in script(),
+        script in script(1..40),
         held in items(40),
         used in prop::option::of(items(50)),
     ) {
@@ -267,7 +225,7 @@ proptest! {
     }
 
     #[test]
-    fn replay_of_events_equals_live_state(script in script(), cut in 0..200usize) {
+    fn replay_of_events_equals_live_state(script in script(1..40), cut in 0..200usize) {
         let mut live = quota();
         let mut facts = Vec::new();
         run(&mut live, &script, |_, applied, _| facts.extend(applied.facts.iter().cloned()));
@@ -292,7 +250,7 @@ proptest! {
     }
 
     #[test]
-    fn expiry_order_does_not_matter(script in script(), pauses in prop::collection::vec(1..4_000u64, 1..40)) {
+    fn expiry_order_does_not_matter(script in script(1..40), pauses in prop::collection::vec(1..4_000u64, 1..40)) {
         let mut eager = quota();
         let mut now = at(START);
         run(&mut eager, &script, |_, _, at| now = at);
@@ -312,7 +270,7 @@ proptest! {
 
     #[test]
     fn reset_keeps_open_reservations(held in prop::collection::vec(1..20u64, 1..5), used in 1..20u64) {
-        let mut quota = quota();
+        let mut quota = Quota::new(plan("free", [Some(100), Some(150), Some(200)]));
         let end = at("2026-11-30T23:59:50Z");
         let item = |amount| vec![Item { meter: meter("images"), amount }];
         quota.apply(&Command::Consume { items: item(used) }, end);

@@ -1,14 +1,9 @@
 //! Facts change the state here and nowhere else, live and in replay alike.
 
 use super::account::Account;
-use super::{
-    Charge, Closed, Fact, Held, Hold, JobHold, MAX_SETTLED, Quota, ReservationState, Settled,
-    SpendCap,
-};
+use super::{Charge, Closed, Fact, Quota, ReservationState, SpendCap};
 use crate::clock::Timestamp;
-use crate::ids::{JobId, ReservationId};
 use crate::tenant::period::Period;
-use crate::tenant::plan::MeterName;
 
 /// A fact does not fit the state: the journal is damaged, or not this tenant's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +15,7 @@ pub struct Inconsistent {
     pub reason: String,
 }
 
-type Recorded = Result<(), String>;
+pub(super) type Recorded = Result<(), String>;
 
 impl Quota {
     /// Records a fact. The figures that it carries must be those that the state comes to.
@@ -30,10 +25,13 @@ impl Quota {
             Fact::PeriodRolled { from, .. } if self.period.is_none() => self.open(*from),
             _ => self.open_at(at),
         }
-        self.record(fact, at).map_err(|reason| Inconsistent { kind: fact.kind(), reason })
+        self.record(fact, at).map_err(|reason| Inconsistent { kind: fact.kind(), reason })?;
+        self.record_owed(at);
+        Ok(())
     }
 
     fn record(&mut self, fact: &Fact, at: Timestamp) -> Recorded {
+        self.book.accrue(at);
         match fact {
             Fact::Reserved { reservation, items, expires_at, .. } => {
                 self.record_reserved(*reservation, items, *expires_at, at)
@@ -58,8 +56,8 @@ impl Quota {
             Fact::PartCommitted { job, items, .. } => self.record_part_committed(*job, items),
             Fact::JobClosed { job, items, .. } => self.record_job_closed(*job, items),
             Fact::Freed { items, .. } => self.record_freed(items),
-            Fact::CommittedLate { reservation, items, .. } => {
-                self.record_late(*reservation, items, at)
+            Fact::CommittedLate { reservation, items, held, .. } => {
+                self.record_late(*reservation, items, held, at)
             }
             Fact::Adjusted { items, delta, .. } if *delta < 0 => self.record_freed(items),
             Fact::Consumed { items, .. }
@@ -70,8 +68,8 @@ impl Quota {
                 self.spend_cap = Some(cap);
                 Ok(())
             }
-            Fact::Granted { grant, .. } => {
-                self.record_granted(grant);
+            Fact::Granted { grant, grants, .. } => {
+                self.record_granted(grant, grants);
                 Ok(())
             }
             Fact::GrantRevoked { end } | Fact::GrantExpired { end } => self.record_grant_end(end),
@@ -87,10 +85,11 @@ impl Quota {
                 self.record_schedule(terms, cycle.as_ref());
                 Ok(())
             }
-            Fact::PeriodRolled { from, to, closed, plan } => {
+            Fact::PeriodRolled { from, to, closed, grants, plan, .. } => {
                 if self.scheduled_plan() != plan.as_ref() {
                     return Err("another plan was to come into force".to_owned());
                 }
+                self.record_stands(grants);
                 self.roll(*from, *to, closed)
             }
             // Time is kept by the tenant's state.
@@ -102,7 +101,7 @@ impl Quota {
         }
     }
 
-    fn record_used(&mut self, items: &[Charge]) -> Recorded {
+    pub(super) fn record_used(&mut self, items: &[Charge]) -> Recorded {
         items.iter().try_for_each(|charge| {
             self.move_open(charge, |account| {
                 account.used = add(account.used, charge.amount)?;
@@ -111,163 +110,42 @@ impl Quota {
         })
     }
 
-    /// A hold that had lapsed ends another time, and is remembered as if it had just done so.
-    fn record_late(&mut self, id: ReservationId, items: &[Charge], at: Timestamp) -> Recorded {
-        self.record_used(items)?;
-        let settled = self.settled.get_mut(&id).ok_or("there is no such hold")?;
-        settled.state = ReservationState::Committed;
-        settled.is_late = true;
-        settled.items = items.to_vec();
-        settled.ended_at = at;
-        self.settled_order.retain(|known| *known != id);
-        self.settled_order.push_back(id);
-        Ok(())
-    }
-
     /// Changes an account of the open period and compares it with what the fact says.
-    fn move_open(
+    pub(super) fn move_open(
         &mut self,
         charge: &Charge,
         change: impl FnOnce(&mut Account) -> Recorded,
     ) -> Recorded {
         let account = self.book.get_mut(&charge.meter).ok_or("there is no such account")?;
         change(account)?;
-        compare(account, charge)
+        compare(account, charge)?;
+        if !charge.grants.is_empty() {
+            self.record_stands(&charge.grants);
+            self.regrant(&charge.meter);
+        }
+        Ok(())
     }
 
-    /// Changes the account that a hold's meter is kept in, and compares it.
-    fn move_held(
+    /// Changes the account that a hold's meter is kept in, and compares it. `returned` units go
+    /// back to grants, whose share of an earlier period's limit they no longer are.
+    pub(super) fn move_held(
         &mut self,
         period: Timestamp,
         charge: &Charge,
+        returned: u64,
         change: impl FnOnce(&mut Account) -> Recorded,
     ) -> Recorded {
         // The same place as `Quota::account` finds.
         let earlier = self.earlier.iter_mut().find(|earlier| earlier.start == period);
-        match earlier.and_then(|earlier| earlier.get_mut(&charge.meter)) {
-            Some(account) => {
-                change(account)?;
-                compare(account, charge)
-            }
-            None => self.move_open(charge, change),
-        }
-    }
-
-    fn record_reserved(
-        &mut self,
-        id: ReservationId,
-        items: &[Charge],
-        expires_at: Timestamp,
-        at: Timestamp,
-    ) -> Recorded {
-        let (period, held) = self.open_hold(items)?;
-        let hold = Hold { period, opened_at: at, expires_at, items: held };
-        if self.holds.insert(id, hold).is_some() {
-            return Err(format!("{id} is already open"));
-        }
-        self.expiries.insert((expires_at, id));
-        Ok(())
-    }
-
-    fn record_job_held(&mut self, job: JobId, items: &[Charge], at: Timestamp) -> Recorded {
-        let (period, held) = self.open_hold(items)?;
-        if self.job_holds.insert(job, JobHold { period, opened_at: at, items: held }).is_some() {
-            return Err(format!("{job} already holds"));
-        }
-        Ok(())
-    }
-
-    /// Takes a hold's units out of what is available in the open period.
-    fn open_hold(&mut self, items: &[Charge]) -> Result<(Timestamp, Vec<Held>), String> {
-        let period = self.period.ok_or("no period is open")?;
-        for charge in items {
-            self.move_open(charge, |account| {
-                account.reserved = add(account.reserved, charge.amount)?;
-                Ok(())
-            })?;
-        }
-        self.book.open_holds = self.book.open_holds.saturating_add(1);
-        let held = |charge: &Charge| Held { meter: charge.meter.clone(), amount: charge.amount };
-        Ok((period.start, items.iter().map(held).collect()))
-    }
-
-    fn settle(
-        &mut self,
-        id: ReservationId,
-        state: ReservationState,
-        items: &[Charge],
-        at: Timestamp,
-    ) -> Recorded {
-        let hold = self.holds.remove(&id).ok_or("there is no such hold")?;
-        self.expiries.remove(&(hold.expires_at, id));
-        empties(&hold.items, items)?;
-        let period_name = self.name_of(hold.period);
-        self.end_hold(hold.period, items)?;
-        let settled = Settled {
-            period: hold.period,
-            period_name,
-            state,
-            is_late: false,
-            expires_at: hold.expires_at,
-            ended_at: at,
-            items: items.to_vec(),
+        let Some(account) = earlier.and_then(|earlier| earlier.get_mut(&charge.meter)) else {
+            return self.move_open(charge, change);
         };
-        self.settled.insert(id, settled);
-        self.settled_order.push_back(id);
-        if self.settled_order.len() > MAX_SETTLED
-            && let Some(oldest) = self.settled_order.pop_front()
-        {
-            self.settled.remove(&oldest);
-        }
+        change(account)?;
+        account.set_limit(account.plan_limit, account.granted.saturating_sub(returned));
+        compare(account, charge)?;
+        self.record_stands(&charge.grants);
+        self.regrant(&charge.meter);
         Ok(())
-    }
-
-    fn record_job_closed(&mut self, job: JobId, items: &[Charge]) -> Recorded {
-        let hold = self.job_holds.remove(&job).ok_or("the job holds nothing")?;
-        empties(&hold.items, items)?;
-        self.end_hold(hold.period, items)
-    }
-
-    fn end_hold(&mut self, period: Timestamp, items: &[Charge]) -> Recorded {
-        self.use_held(period, items)?;
-        if self.is_open(period) {
-            self.book.open_holds =
-                self.book.open_holds.checked_sub(1).ok_or("no hold is open in the period")?;
-            return Ok(());
-        }
-        // The last hold of an earlier period closes it for good.
-        for earlier in &mut self.earlier {
-            if earlier.start == period {
-                earlier.open_holds =
-                    earlier.open_holds.checked_sub(1).ok_or("no hold is open in the period")?;
-            }
-        }
-        self.earlier.retain(|earlier| earlier.open_holds > 0);
-        Ok(())
-    }
-
-    fn use_held(&mut self, period: Timestamp, items: &[Charge]) -> Recorded {
-        items.iter().try_for_each(|charge| {
-            self.move_held(period, charge, |account| {
-                account.reserved = subtract(account.reserved, charge.held)?;
-                account.used = add(account.used, charge.amount)?;
-                Ok(())
-            })
-        })
-    }
-
-    fn record_part_committed(&mut self, job: JobId, items: &[Charge]) -> Recorded {
-        let hold = self.job_holds.get_mut(&job).ok_or("the job holds nothing")?;
-        for charge in items.iter().filter(|charge| charge.held > 0) {
-            let held = hold
-                .items
-                .iter_mut()
-                .find(|held| held.meter == charge.meter)
-                .ok_or("the job does not hold the meter")?;
-            held.amount = subtract(held.amount, charge.held)?;
-        }
-        let period = hold.period;
-        self.use_held(period, items)
     }
 
     fn record_freed(&mut self, items: &[Charge]) -> Recorded {
@@ -283,10 +161,13 @@ impl Quota {
         if self.period != Some(from) || to.start < from.end {
             return Err(format!("the open period is {:?}", self.period));
         }
+        self.close_grants();
         let earlier = self.book.roll(from, self.period_name(), closed)?;
         self.earlier.extend(earlier);
+        // What is owed for the period that ended is closed with it.
+        self.owed_micros = 0;
         self.adopt_scheduled();
-        self.end_grants();
+        self.roll_grants();
         self.open(to);
         self.forget_settled(from.start);
         Ok(())
@@ -304,23 +185,12 @@ impl Quota {
     }
 }
 
-fn add(sum: u64, amount: u64) -> Result<u64, String> {
+pub(super) fn add(sum: u64, amount: u64) -> Result<u64, String> {
     sum.checked_add(amount).ok_or_else(|| "a sum overflows".to_owned())
 }
 
-fn subtract(sum: u64, amount: u64) -> Result<u64, String> {
+pub(super) fn subtract(sum: u64, amount: u64) -> Result<u64, String> {
     sum.checked_sub(amount).ok_or_else(|| "more is taken away than there is".to_owned())
-}
-
-/// Every unit that was held must leave the hold.
-fn empties(held: &[Held], charges: &[Charge]) -> Recorded {
-    let leaves = |meter: &MeterName| {
-        charges.iter().find(|charge| charge.meter == *meter).map_or(0, |charge| charge.held)
-    };
-    match held.iter().find(|held| leaves(&held.meter) != held.amount) {
-        Some(held) => Err(format!("{} units of {} were held", held.amount, held.meter)),
-        None => Ok(()),
-    }
 }
 
 fn compare(account: &Account, charge: &Charge) -> Recorded {

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::account::Account;
 use super::decide::shown;
 use super::{
-    MeterUsage, Overage, Quota, Reservation, ReservationState, ReservedItem, Settled, UsageReport,
+    GrantView, MeterUsage, Overage, Quota, Reservation, ReservationState, ReservedItem, Settled,
+    SpendCap, SpendReport, UsageReport,
 };
 use crate::clock::Timestamp;
 use crate::ids::ReservationId;
@@ -33,16 +34,41 @@ impl Quota {
 
     fn report_as_is(&self, now: Timestamp) -> UsageReport {
         let terms = self.terms();
-        let usage = |terms: &MeterTerms| Some(self.usage(terms, self.book.get(&terms.meter)?));
+        let bill = self.bill(now);
+        // The book has the plan's meters first, in the plan's order.
+        let accounts = self.book.accounts().iter().zip(&bill);
+        let usage = |(terms, (account, line)): (&MeterTerms, (&Account, &i64))| {
+            self.usage(terms, account, *line, now)
+        };
         UsageReport {
             plan: terms.plan.clone(),
             period: self.period.unwrap_or_else(|| self.cycle.period_of(now)),
-            meters: terms.meters.iter().filter_map(usage).collect(),
+            meters: terms.meters.iter().zip(accounts).map(usage).collect(),
+            spend: self.spend_report(&bill, now),
         }
     }
 
-    fn usage(&self, terms: &MeterTerms, account: &Account) -> MeterUsage {
-        let total = account.used.saturating_add(account.reserved);
+    /// Reports money, where the plan sells overage.
+    fn spend_report(&self, bill: &[i64], now: Timestamp) -> Option<SpendReport> {
+        let is_sold = self.terms().meters.iter().any(|terms| terms.overage.is_some());
+        let SpendCap { amount_minor, currency } = self.spend_cap();
+        let committed = self.committed_micros(now).div_ceil(currency.micros_per_minor().into());
+        is_sold.then(|| SpendReport {
+            cap_minor: amount_minor,
+            spent_minor: bill.iter().fold(0, |sum, line| sum.saturating_add(*line)),
+            committed_minor: u64::try_from(committed).unwrap_or(u64::MAX),
+            currency,
+        })
+    }
+
+    fn usage(
+        &self,
+        terms: &MeterTerms,
+        account: &Account,
+        line_minor: i64,
+        now: Timestamp,
+    ) -> MeterUsage {
+        let is_level = account.kind == MeterKind::Level;
         let reserved_earlier = self
             .earlier
             .iter()
@@ -60,12 +86,19 @@ impl Quota {
             percent: account.limit.map(|limit| percent(account.used, limit)),
             overage: Overage {
                 // Every limit is hard while there is no spend cap above zero.
-                allowed: false,
-                units: account.limit.map_or(0, |limit| total.saturating_sub(limit)),
-                amount_minor: 0,
+                allowed: account.price.is_some() && self.spend_cap().amount_minor > 0,
+                units: account.over(),
+                amount_minor: line_minor,
                 currency: self.terms().currency,
             },
+            unit_seconds: is_level.then(|| account.accrued(now).unit_seconds().to_string()),
         }
+    }
+
+    /// Lists the grants of which something can still be taken, in the order in which they burn.
+    pub fn grants(&self) -> Vec<GrantView> {
+        let in_force = self.grants.iter().filter(|grant| !grant.is_ended);
+        in_force.map(|grant| GrantView { terms: grant.terms.clone(), left: grant.left }).collect()
     }
 
     /// Returns where a level stands; 0 for a counter, or if there is no such meter.
@@ -118,8 +151,10 @@ impl Quota {
 
 impl Settled {
     pub(super) fn view(&self, id: ReservationId) -> Reservation {
-        let view = Reservation::of(id, self.state, self.expires_at, &self.items);
-        Reservation { late: self.is_late, ..view }
+        if self.held_late.is_empty() {
+            return Reservation::of(id, self.state, self.expires_at, &self.items);
+        }
+        Reservation::late(id, self.expires_at, &self.items, &self.held_late)
     }
 }
 

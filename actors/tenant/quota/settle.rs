@@ -1,10 +1,13 @@
 //! Judges what ends or moves a hold: commit, release, expiry, extension, and a job's parts.
 
+use super::account::Account;
 use super::decide::Decided;
-use super::fact::{Charge, Fact};
+use super::grants::Grant;
+use super::lots::{Held, Portion};
+use super::spend::Purse;
 use super::{
-    Decision, Enforcement, Held, Hold, Item, MAX_HOLD_S, Quota, Refusal, Reservation,
-    ReservationState,
+    Charge, Decision, Enforcement, Fact, GrantStand, Hold, Item, MAX_HOLD_S, Quota, Refusal,
+    Reservation, ReservationState,
 };
 use crate::clock::Timestamp;
 use crate::ids::{JobId, ReservationId};
@@ -43,23 +46,27 @@ impl Quota {
                 };
             }
             Err(Refusal::ReservationExpired { .. }) if late => {
-                return self.committed_late(id, used);
+                return self.committed_late(id, used.as_deref(), now);
             }
             Err(refusal) => return Err(refusal),
         };
         debug_assert!(hold.expires_at > now, "what lapsed was expired before");
         let used = used.unwrap_or_else(|| hold.items.clone());
+        let mut purse = Purse::default();
         // First what is held, whether it was used or not, then what was used beside it.
         let mut charges = Vec::with_capacity(hold.items.len());
         for held in &hold.items {
+            let settling = Settling { period: hold.period, held, leaves: held.amount };
             let amount = amount_of(&used, &held.meter);
-            charges.push(self.settling(hold.period, &held.meter, held.amount, amount)?);
+            charges.push(self.settling(&settling, amount, &mut purse, now)?);
         }
         for extra in &used {
             if hold.items.iter().any(|held| held.meter == extra.meter) {
                 continue;
             }
-            let charge = self.settling(hold.period, &extra.meter, 0, extra.amount)?;
+            let held = &Held::new(extra.meter.clone(), 0);
+            let settling = Settling { period: hold.period, held, leaves: 0 };
+            let charge = self.settling(&settling, extra.amount, &mut purse, now)?;
             if extra.amount > 0 {
                 charges.push(charge);
             }
@@ -72,58 +79,93 @@ impl Quota {
         }))
     }
 
-    /// Works out one meter of a commit: `held` leaves the hold, `amount` is used, and what goes
-    /// beyond the hold must be available.
+    /// Works out one meter of a commit: what leaves the hold, what is used, and what goes beyond
+    /// the hold, which must be available.
     fn settling(
         &self,
-        period: Timestamp,
-        meter: &MeterName,
-        held: u64,
+        settling: &Settling<'_>,
         amount: u64,
+        purse: &mut Purse,
+        now: Timestamp,
     ) -> Result<Charge, Refusal> {
+        let Settling { period, held, leaves } = *settling;
         let account = self
-            .account(period, meter)
-            .ok_or_else(|| Refusal::UnknownMeter { meter: meter.to_string() })?;
-        let excess = amount.saturating_sub(held);
-        let would_refuse = excess > account.available();
-        let is_admitted = self.enforcement() == Enforcement::Shadow && excess <= account.room();
-        if would_refuse && !is_admitted {
-            return Err(Refusal::ExceedsReservation {
-                meter: meter.to_string(),
-                held,
-                remaining: account.available(),
-                requested: amount,
-            });
+            .account(period, &held.meter)
+            .ok_or_else(|| Refusal::UnknownMeter { meter: held.meter.to_string() })?;
+        let excess = amount.saturating_sub(leaves);
+        let mut would_refuse = false;
+        if excess > account.available() {
+            would_refuse = !self.covers(account, excess, purse, now);
+            let is_shadow = self.enforcement() == Enforcement::Shadow;
+            if excess > account.room() || (would_refuse && !is_shadow) {
+                return Err(Refusal::ExceedsReservation {
+                    meter: held.meter.to_string(),
+                    held: leaves,
+                    remaining: account.available(),
+                    requested: amount,
+                });
+            }
         }
+        let (grants, limit) = self.settled_lots(settling, account, amount);
         Ok(Charge {
-            meter: meter.clone(),
+            meter: held.meter.clone(),
             amount,
-            held,
+            held: leaves,
             used: account.used.saturating_add(amount),
-            reserved: account.reserved.saturating_sub(held),
-            limit: account.limit,
-            grants: Vec::new(),
+            reserved: account.reserved.saturating_sub(leaves),
+            limit,
+            grants,
             would_refuse,
         })
     }
 
+    /// Works out which grants the end of a hold, or of a part of it, moves.
+    fn settled_lots(
+        &self,
+        settling: &Settling<'_>,
+        account: &Account,
+        amount: u64,
+    ) -> (Vec<GrantStand>, Option<u64>) {
+        let Settling { period, held, leaves } = *settling;
+        if !self.is_earlier(period, &held.meter) {
+            return self.moved(account, |lots| lots.settle(held, leaves, amount));
+        }
+        // Units of an earlier period go back to grants that still are, for the open one.
+        let rest = if leaves == held.amount { held.split(amount).1 } else { Vec::new() };
+        let mut returned = 0u64;
+        let mut stands = Vec::new();
+        for Portion { grant, units } in rest {
+            returned = returned.saturating_add(units);
+            let in_force = |known: &&Grant| Some(known.terms.id) == grant && !known.is_ended;
+            if let Some(known) = self.grants.iter().find(in_force) {
+                let stand = known.stand();
+                stands.push(GrantStand { left: stand.left.saturating_add(units), ..stand });
+            }
+        }
+        (stands, account.limit.map(|limit| limit.saturating_sub(returned)))
+    }
+
     /// Decides to charge a hold that lapsed: as it was held unless items say otherwise, and in the
     /// open period.
-    fn committed_late(&self, id: ReservationId, used: Option<Vec<Held>>) -> Decided {
+    fn committed_late(&self, id: ReservationId, used: Option<&[Held]>, now: Timestamp) -> Decided {
         let settled = self.settled.get(&id).ok_or(Refusal::ReservationNotFound)?;
-        let held = || {
-            let held = |charge: &Charge| Held { meter: charge.meter.clone(), amount: charge.held };
-            settled.items.iter().map(held).collect()
-        };
-        let used = used.unwrap_or_else(held);
-        let used = used.iter().filter(|used| used.amount > 0);
-        let items = used
-            .map(|used| self.fact_charge(&used.meter, used.amount))
-            .collect::<Result<_, _>>()?;
+        let held = |charge: &Charge| Item { meter: charge.meter.clone(), amount: charge.held };
+        let held: Vec<Item> = settled.items.iter().map(held).collect();
+        let mut purse = Purse::default();
+        let mut items = Vec::with_capacity(held.len());
+        for Item { meter, amount } in &held {
+            let amount = used.map_or(*amount, |used| amount_of(used, meter));
+            items.push(self.told_charge(meter, amount, &mut purse, now)?);
+        }
+        let extra = |used: &&Held| used.amount > 0 && held.iter().all(|i| i.meter != used.meter);
+        for Held { meter, amount, .. } in used.unwrap_or_default().iter().filter(extra) {
+            items.push(self.told_charge(meter, *amount, &mut purse, now)?);
+        }
         let is_open = self.is_open(settled.period);
         Ok(Decision::New(Fact::CommittedLate {
             reservation: id,
             items,
+            held,
             expires_at: settled.expires_at,
             period: self.period_name(),
             original_period: (!is_open).then(|| settled.period_name.clone()),
@@ -162,14 +204,16 @@ impl Quota {
     fn returned(&self, period: Timestamp, items: &[Held]) -> Vec<Charge> {
         let charge = |held: &Held| {
             let account = self.account(period, &held.meter)?;
+            let settling = Settling { period, held, leaves: held.amount };
+            let (grants, limit) = self.settled_lots(&settling, account, 0);
             Some(Charge {
                 meter: held.meter.clone(),
                 amount: 0,
                 held: held.amount,
                 used: account.used,
                 reserved: account.reserved.saturating_sub(held.amount),
-                limit: account.limit,
-                grants: Vec::new(),
+                limit,
+                grants,
                 would_refuse: false,
             })
         };
@@ -209,31 +253,84 @@ impl Quota {
         &self,
         job: JobId,
         items: &[Item],
+        now: Timestamp,
     ) -> Result<Fact, Refusal> {
         let hold = self.job_holds.get(&job).ok_or(Refusal::JobNotFound)?;
         let items = if items.is_empty() { Vec::new() } else { Self::merged(items, 1)? };
-        let charge = |Held { meter, amount }| {
-            let held = amount_of(&hold.items, &meter).min(amount);
-            let account = self
-                .account(hold.period, &meter)
-                .ok_or_else(|| Refusal::UnknownMeter { meter: meter.to_string() })?;
-            let excess = amount.saturating_sub(held);
-            let is_shadow = self.enforcement() == Enforcement::Shadow && excess <= account.room();
-            if excess > account.available() && !is_shadow {
-                return Err(self.exceeded(account, excess));
+        let mut purse = Purse::default();
+        let charge = |Held { meter, amount, .. }: Held| {
+            let known = hold.items.iter().find(|held| held.meter == meter);
+            let none = Held::new(meter, 0);
+            let held = known.unwrap_or(&none);
+            let leaves = held.amount.min(amount);
+            let settling = Settling { period: hold.period, held, leaves };
+            match self.settling(&settling, amount, &mut purse, now) {
+                Err(Refusal::ExceedsReservation { .. }) => {
+                    Err(self.excess_refused(&settling, amount.saturating_sub(leaves), now))
+                }
+                judged => judged,
             }
-            self.settling(hold.period, &meter, held, amount)
         };
         let items = items.into_iter().map(charge).collect::<Result<_, _>>()?;
         Ok(Fact::PartCommitted { job, items, period: self.name_of(hold.period) })
     }
 
-    /// Decides to give back what a job still holds; none if it holds nothing any more.
-    pub(in crate::tenant) fn job_closed(&self, job: JobId) -> Option<Fact> {
+    fn excess_refused(&self, settling: &Settling<'_>, excess: u64, now: Timestamp) -> Refusal {
+        match self.account(settling.period, &settling.held.meter) {
+            Some(account) => self.exceeded(account, excess, now),
+            None => Refusal::UnknownMeter { meter: settling.held.meter.to_string() },
+        }
+    }
+
+    /// Decides to give back what a job still holds, after `parts` left it in the same entry; none
+    /// if it holds nothing any more.
+    pub(in crate::tenant) fn job_closed(&self, job: JobId, parts: &[Charge]) -> Option<Fact> {
         let hold = self.job_holds.get(&job)?;
-        let items = self.returned(hold.period, &hold.items);
+        let items = if parts.is_empty() {
+            self.returned(hold.period, &hold.items)
+        } else {
+            hold.items.iter().filter_map(|held| self.rest(hold.period, held, parts)).collect()
+        };
         Some(Fact::JobClosed { job, items, period: self.name_of(hold.period) })
     }
+
+    /// Works out what one meter of a job's hold gives back after a part of it was used.
+    fn rest(&self, period: Timestamp, held: &Held, parts: &[Charge]) -> Option<Charge> {
+        let Some(part) = parts.iter().find(|part| part.meter == held.meter) else {
+            return self.returned(period, std::slice::from_ref(held)).pop();
+        };
+        let account = self.account(period, &held.meter)?;
+        let rest = held.after(part.held);
+        let reserved = part.reserved.saturating_sub(rest.amount);
+        let (grants, limit) = if self.is_earlier(period, &held.meter) {
+            let settling = Settling { period, held: &rest, leaves: rest.amount };
+            self.settled_lots(&settling, account, 0)
+        } else {
+            let total = part.used.saturating_add(part.reserved);
+            self.moved(account, |lots| {
+                lots.continued(total, &part.grants).settle(&rest, rest.amount, 0)
+            })
+        };
+        Some(Charge {
+            meter: held.meter.clone(),
+            amount: 0,
+            held: rest.amount,
+            used: part.used,
+            reserved,
+            limit,
+            grants,
+            would_refuse: false,
+        })
+    }
+}
+
+/// One meter of a hold that ends, or of which a part does.
+struct Settling<'a> {
+    /// The start of the hold's period.
+    period: Timestamp,
+    held: &'a Held,
+    /// Units that leave the hold.
+    leaves: u64,
 }
 
 fn amount_of(items: &[Held], meter: &MeterName) -> u64 {

@@ -1,5 +1,8 @@
+use std::sync::LazyLock;
+
 use super::*;
-use crate::tenant::plan::{Catalogue, MeterKind, MeterTerms};
+use crate::money::MicroMoney;
+use crate::tenant::plan::{Catalogue, MeterKind, MeterName, MeterTerms, OveragePrice};
 
 /// Plans and times that examples and properties share.
 pub(in crate::tenant) mod fixture {
@@ -28,8 +31,10 @@ pub(in crate::tenant) mod fixture {
 
     /// A plan with two counters and a level, each with the limit given.
     pub(in crate::tenant) fn plan(name: &str, limits: [Option<u64>; 3]) -> Arc<PlanTerms> {
-        let catalogue = Catalogue::builtin();
-        let mut terms = PlanTerms::clone(&catalogue.default_plan().terms);
+        /// Parsed once: properties make plans by the hundred thousand.
+        static FREE: LazyLock<PlanTerms> =
+            LazyLock::new(|| PlanTerms::clone(&Catalogue::builtin().default_plan().terms));
+        let mut terms = PlanTerms::clone(&FREE);
         terms.plan = name.parse().unwrap();
         let names = [
             ("images", MeterKind::Counter),
@@ -47,6 +52,18 @@ pub(in crate::tenant) mod fixture {
                 overage: None,
             })
             .collect();
+        Arc::new(terms)
+    }
+
+    /// The same with overage for sale: 2.5 cents an image, 1 cent for three of speech, and $3 a
+    /// month for one stored.
+    pub(in crate::tenant) fn sold(name: &str, limits: [Option<u64>; 3]) -> Arc<PlanTerms> {
+        let mut terms = PlanTerms::clone(&plan(name, limits));
+        let prices = [(25_000, 1), (10_000, 3), (3_000_000, 1)];
+        for (meter, (micros, per_units)) in terms.meters.iter_mut().zip(prices) {
+            let price_micros = MicroMoney::from_micros(micros);
+            meter.overage = Some(OveragePrice { price_micros, per_units });
+        }
         Arc::new(terms)
     }
 }
@@ -248,7 +265,8 @@ fn a_period_rolls_in_one_fact_stamped_with_the_boundary() {
     assert_eq!(*stamped, at("2027-03-01T00:00:00Z"));
     assert_eq!(from.end, at("2026-12-01T00:00:00Z"));
     assert_eq!(to.start, *stamped);
-    assert_eq!(closed[0], Closed { meter: meter("images"), used: 30, reserved: 0 });
+    let images = Closed { meter: meter("images"), used: 30, reserved: 0, over: 0, amount_minor: 0 };
+    assert_eq!(closed[0], images);
     assert_eq!(closed.len(), 2, "a level does not close");
     assert_eq!(world.usage("images"), (0, 0, Some(100)));
     assert_eq!(world.usage("storage_bytes"), (500, 0, Some(9_500)));

@@ -33,7 +33,7 @@ impl Jobs {
             }
             JobCommand::Succeed { job, step, attempt, result } => {
                 let (job, step) = self.running(*job, *step, *attempt)?;
-                succeeded(job, step, result, quota).map(Some)
+                succeeded(job, step, result, quota, now).map(Some)
             }
             JobCommand::Fail { job, step, attempt, kind, code, draw } => {
                 let (job, step) = self.running(*job, *step, *attempt)?;
@@ -73,7 +73,7 @@ impl Jobs {
         check_feature(shape, quota)?;
         self.check_room()?;
         let items = offered(upper_bounds(shape), quota);
-        let Fact::JobHeld { items, period, .. } = quota.job_held(id, &items)? else {
+        let Fact::JobHeld { items, period, .. } = quota.job_held(id, &items, now)? else {
             return Err(Refusal::JobNotFound);
         };
         Ok(Some(JobFact::JobSubmitted {
@@ -138,7 +138,7 @@ impl Jobs {
         check_feature(&job.shape, quota)?;
         self.check_room()?;
         let items = offered(unused(upper_bounds(&job.shape), &job.usage), quota);
-        let Fact::JobHeld { items, period, .. } = quota.job_held(id, &items)? else {
+        let Fact::JobHeld { items, period, .. } = quota.job_held(id, &items, now)? else {
             return Err(Refusal::JobNotFound);
         };
         let expires_at = now.plus_s(MAX_JOB_S);
@@ -226,6 +226,7 @@ fn succeeded(
     step: &Step,
     result: &StepResult,
     quota: &Quota,
+    now: Timestamp,
 ) -> Result<JobFact, Refusal> {
     let usage: Vec<Item> = result
         .usage
@@ -243,7 +244,7 @@ fn succeeded(
         }
         segments_ms = segment_lengths_ms(scene_ms);
     }
-    let (items, period) = match quota.part_committed(job.id, &usage) {
+    let (items, period) = match quota.part_committed(job.id, &usage, now) {
         Ok(Fact::PartCommitted { items, period, .. }) => (items, period),
         Ok(_) => return Err(Refusal::JobNotFound),
         Err(refusal) => return fails_for_good(job, step, refusal.code(), quota),
@@ -315,15 +316,8 @@ fn end(
     parts: &[Charge],
     quota: &Quota,
 ) -> Result<(JobEnd, crate::tenant::period::PeriodName), Refusal> {
-    let Some(Fact::JobClosed { mut items, period, .. }) = quota.job_closed(id) else {
+    let Some(Fact::JobClosed { items, period, .. }) = quota.job_closed(id, parts) else {
         return Err(Refusal::JobNotFound);
     };
-    for charge in &mut items {
-        if let Some(part) = parts.iter().find(|part| part.meter == charge.meter) {
-            charge.held = charge.held.saturating_sub(part.held);
-            charge.used = part.used;
-            charge.reserved = part.reserved.saturating_sub(charge.held);
-        }
-    }
     Ok((JobEnd { state, returned: items }, period))
 }
