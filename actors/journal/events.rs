@@ -17,14 +17,8 @@ impl Journal {
         digests: &[EventDigest],
     ) -> Result<HashSet<EventDigest>, JournalError> {
         let asked: HashSet<EventDigest> = digests.iter().copied().collect();
-        let mut found = HashSet::new();
         // First the tail, then the table: an event leaves the tail after it came into the table.
-        let lines = self.inner.tail.lines_of(tenant, |line| events_of(line).next().is_some());
-        for digest in lines.iter().flat_map(events_of) {
-            if asked.contains(&digest) {
-                found.insert(digest);
-            }
-        }
+        let mut found: HashSet<_> = self.inner.tail.counted(tenant, digests).into_iter().collect();
         let rest: Vec<String> = asked.difference(&found).map(EventDigest::to_string).collect();
         if rest.is_empty() {
             return Ok(found);

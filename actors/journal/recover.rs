@@ -103,8 +103,7 @@ impl Journal {
         tenant: TenantId,
         digest: &str,
     ) -> Result<Option<Entry>, JournalError> {
-        let used = |line: &Line| line.idem.as_deref() == Some(digest);
-        if let Some(line) = self.inner.tail.lines_of(tenant, used).pop() {
+        if let Some(line) = self.inner.tail.line_with_key(tenant, digest) {
             return parse(tenant, &line.text).map(Some);
         }
         let mut reader = self.inner.database.reader().await?;

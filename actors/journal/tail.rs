@@ -1,16 +1,18 @@
 //! Committed rows that are not projected yet: what activation needs beside the projections.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
 use super::Line;
 use super::entry::EntryBody;
+use super::events::events_of;
 use super::room::Admission;
 use super::row::{Row, RowHash};
 use crate::ids::TenantId;
-use crate::tenant::quota::Fact;
+use crate::tenant::quota::{EventDigest, Fact};
 
 /// One committed row, as the projector and activation read it.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct CommittedRow {
     pub(crate) unreadable: Vec<Unreadable>,
     // Where each tenant's lines are, so that an activation does not look at everyone's.
     places: Vec<(TenantId, usize)>,
+    // Where each idempotency key was used and each event counted, by the hash of its digest.
+    keys: Vec<(u64, usize)>,
     is_news: bool,
 }
 
@@ -32,9 +36,15 @@ impl CommittedRow {
     pub(crate) fn new(row: &Row, lines: Vec<Line>, unreadable: Vec<Unreadable>) -> Self {
         let mut places: Vec<_> = lines.iter().map(|line| line.tenant).zip(0..).collect();
         places.sort_unstable();
+        let mut keys = Vec::with_capacity(lines.len());
+        for (line, index) in lines.iter().zip(0..) {
+            keys.extend(line.idem.as_deref().map(|idem| (hash(&idem), index)));
+            keys.extend(events_of(line).map(|event| (hash(&event), index)));
+        }
+        keys.sort_unstable();
         let is_news = lines.iter().any(is_news);
         let Row { shard, seq, hash, .. } = *row;
-        Self { shard, seq, hash, bytes: row.body.len(), lines, unreadable, places, is_news }
+        Self { shard, seq, hash, bytes: row.body.len(), lines, unreadable, places, keys, is_news }
     }
 
     /// The lines of one tenant, in order.
@@ -43,6 +53,21 @@ impl CommittedRow {
         let own = self.places[first..].iter().take_while(move |(of, _)| *of == tenant);
         own.filter_map(|(_, index)| self.lines.get(*index))
     }
+
+    /// The lines of a tenant with a digest of that hash.
+    fn lines_with(&self, tenant: TenantId, hash: u64) -> impl Iterator<Item = &Line> {
+        let first = self.keys.partition_point(|(of, _)| *of < hash);
+        let alike = self.keys[first..].iter().take_while(move |(of, _)| *of == hash);
+        let lines = alike.filter_map(|(_, index)| self.lines.get(*index));
+        lines.filter(move |line| line.tenant == tenant)
+    }
+}
+
+/// Spreads digests over 64 bits: two that meet are told apart by their lines.
+fn hash(digest: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    digest.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether somebody is told of a line, or watches it: that does not wait long for company.
@@ -182,15 +207,37 @@ impl Tail {
         Waiting { rows, bytes, is_urgent: inner.is_urgent, has_news: inner.has_news }
     }
 
+    /// Copies the newest line of a tenant that used an idempotency key.
+    pub(super) fn line_with_key(&self, tenant: TenantId, key: &str) -> Option<Line> {
+        let hash = hash(&key);
+        let used = |line: &&Line| line.idem.as_deref() == Some(key);
+        let found = |row: &Arc<CommittedRow>| row.lines_with(tenant, hash).find(used).cloned();
+        self.rows().iter().rev().find_map(found)
+    }
+
+    /// Says which of the events a line of the tenant counted.
+    pub(super) fn counted(&self, tenant: TenantId, asked: &[EventDigest]) -> Vec<EventDigest> {
+        let rows = self.rows();
+        let is_counted = |event: &&EventDigest| {
+            let hash = hash(*event);
+            let mut lines = rows.iter().flat_map(|row| row.lines_with(tenant, hash));
+            lines.any(|line| events_of(line).any(|counted| counted == **event))
+        };
+        asked.iter().filter(is_counted).copied().collect()
+    }
+
     /// Copies the lines of one tenant, oldest first, that satisfy `wanted`.
     pub(super) fn lines_of(&self, tenant: TenantId, wanted: impl Fn(&Line) -> bool) -> Vec<Line> {
-        // The rows are shared out of the lock first: the committer must not wait for a scan.
-        let rows: Vec<_> = self.lock().queue.iter().cloned().collect();
         let mut lines = Vec::new();
-        for row in rows {
+        for row in self.rows() {
             lines.extend(row.lines_of(tenant).filter(|line| wanted(line)).cloned());
         }
         lines
+    }
+
+    /// Shares the rows out of the lock: the committer must not wait for who looks through them.
+    fn rows(&self) -> Vec<Arc<CommittedRow>> {
+        self.lock().queue.iter().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {
