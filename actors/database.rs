@@ -53,6 +53,7 @@ use self::dialect::Role;
 use self::place::Place;
 use crate::ids::TenantId;
 
+pub use connect::Examined;
 pub use dialect::{Backend, placeholders};
 pub use error::StoreError;
 pub use fatal::{Fatal, FatalHook};
@@ -152,6 +153,11 @@ impl Database {
     /// Opens the database for reading beside a running server: no lock, no migration.
     pub async fn inspect(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
         Self::connect(settings, connect::Access::Inspect).await
+    }
+
+    /// Looks whether the configured database can be used, without changing anything.
+    pub async fn examine(settings: &DatabaseSettings) -> Result<Examined, DatabaseError> {
+        connect::examine(settings).await
     }
 
     /// Starts a writing transaction of the identity plane or of housekeeping.

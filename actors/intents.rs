@@ -147,6 +147,10 @@ async fn deliver_due(deps: &IntentDeps) -> Result<usize, StoreError> {
         if deps.tasks.is_cancelled() {
             break;
         }
+        // Whoever owns the tenant now delivers it.
+        if deps.tenants.is_lost(row.tenant) {
+            continue;
+        }
         let outcome = deliver(deps, &row).await;
         let mut tx = deps.database.system_tx().await?;
         match outcome {

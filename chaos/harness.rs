@@ -19,6 +19,7 @@ pub use client::{Api, Reply};
 pub use process::running_with;
 pub use server::{Server, ServerSettings};
 
+use crate::postgres::{Postgres, PostgresBuilder};
 use crate::world::{World, WorldSettings};
 
 /// How long a login mail may take from the request to the mailbox.
@@ -35,6 +36,7 @@ pub struct StackBuilder {
     providers: bool,
     mail: bool,
     server: bool,
+    postgres: Option<PostgresBuilder>,
 }
 
 impl StackBuilder {
@@ -56,6 +58,19 @@ impl StackBuilder {
     #[must_use]
     pub fn without_mail(mut self) -> Self {
         self.mail = false;
+        self
+    }
+
+    /// Gives the server a PostgreSQL of its own in place of embedded files.
+    #[must_use]
+    pub fn postgres(self) -> Self {
+        self.postgres_as(Postgres::builder())
+    }
+
+    /// The same, started as the test chooses.
+    #[must_use]
+    pub fn postgres_as(mut self, builder: PostgresBuilder) -> Self {
+        self.postgres = Some(builder);
         self
     }
 
@@ -86,6 +101,13 @@ impl StackBuilder {
             variables.push(("SPEECH_API_URL".to_owned(), world.speech_url()));
             variables.push(("SPEECH_API_KEY".to_owned(), "speech-key".to_owned()));
         }
+        let postgres = match self.postgres {
+            Some(builder) => Some(builder.start().await?),
+            None => None,
+        };
+        if let Some(postgres) = &postgres {
+            variables.push(("DATABASE_URL".to_owned(), postgres.url()));
+        }
         // What the test asked for comes last and wins.
         variables.extend(self.variables);
         let settings = ServerSettings {
@@ -96,7 +118,7 @@ impl StackBuilder {
             variables,
             wrapper: Vec::new(),
         };
-        let mut stack = Stack { server: None, settings, world, data };
+        let mut stack = Stack { server: None, settings, world, postgres, data };
         if self.server {
             stack.restart().await?;
         }
@@ -111,6 +133,7 @@ pub struct Stack {
     server: Option<Server>,
     settings: ServerSettings,
     world: World,
+    postgres: Option<Postgres>,
     data: TempDir,
 }
 
@@ -123,6 +146,7 @@ impl Stack {
             providers: false,
             mail: true,
             server: true,
+            postgres: None,
         }
     }
 
@@ -140,6 +164,15 @@ impl Stack {
     #[must_use]
     pub fn world(&self) -> &World {
         &self.world
+    }
+
+    /// The server's PostgreSQL.
+    ///
+    /// # Panics
+    ///
+    /// When the stack was not built with one.
+    pub fn postgres(&mut self) -> &mut Postgres {
+        self.postgres.as_mut().expect("a stack with PostgreSQL")
     }
 
     /// The server's data folder.

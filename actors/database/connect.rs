@@ -68,6 +68,27 @@ impl Database {
     }
 }
 
+/// What a database is, and what of its settings risks what was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Examined {
+    /// Its kind and version.
+    pub what: String,
+    /// What to mend.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at the configured database without changing anything.
+pub(super) async fn examine(settings: &DatabaseSettings) -> Result<Examined, DatabaseError> {
+    install_default_drivers();
+    let Some(url) = settings.url.as_deref().filter(|url| Place::is_a_server(url)) else {
+        return Ok(Examined { what: "files, embedded".to_owned(), warnings: Vec::new() });
+    };
+    let mut connection = single(Backend::Postgres, url, Role::Upkeep).await?;
+    let (version, warnings) = schema::check_postgres(&mut connection).await?;
+    connection.close().await.map_err(StoreError::from)?;
+    Ok(Examined { what: format!("PostgreSQL {version}"), warnings })
+}
+
 async fn prepare_sqlite(
     place: &Place,
     folder: &DataDir,
@@ -92,7 +113,8 @@ async fn prepare_sqlite(
 
 async fn prepare_postgres(place: &Place, access: Access) -> Result<(), DatabaseError> {
     let mut connection = reach(&place.main_url).await?;
-    for warning in schema::check_postgres(&mut connection).await? {
+    let (_, warnings) = schema::check_postgres(&mut connection).await?;
+    for warning in warnings {
         tracing::warn!(warning, "the database server is not set up to keep what it is given");
     }
     if access == Access::Own {

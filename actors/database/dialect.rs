@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 /// What every PostgreSQL connection is told: answers wait for the disk, locks are waited for in
-/// vain no longer than the caller waits, and a server notices that we have gone.
+/// vain no longer than the caller waits, and a server notices that we have gone. Where the server
+/// can, it packs long texts with lz4: its own way costs several times the time.
 macro_rules! postgres_setup {
     ($name:literal) => {
         concat!(
@@ -12,7 +13,9 @@ macro_rules! postgres_setup {
             "'; SET synchronous_commit = on; SET lock_timeout = '5s'; \
              SET idle_in_transaction_session_timeout = '10s'; \
              SET client_connection_check_interval = '1s'; SET tcp_keepalives_idle = 10; \
-             SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
+             SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+             SELECT set_config('default_toast_compression', 'lz4', false) FROM pg_settings \
+             WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals);"
         )
     };
 }
@@ -78,7 +81,7 @@ impl Backend {
         }
     }
 
-    /// How many connections a pool may open. With the committer's one, a server of ours takes 18
+    /// How many connections a pool may open. With the committer's one, a server of ours takes 16
     /// of PostgreSQL's at the most. In SQLite each costs a thread, and one file has one writer.
     pub(super) fn connections(self, role: Role) -> u32 {
         match (self, role) {

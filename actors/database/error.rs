@@ -64,7 +64,6 @@ impl From<sqlx::Error> for StoreError {
             },
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
@@ -87,23 +86,28 @@ enum Class {
 fn class_of(code: Option<&str>) -> Class {
     let Some(code) = code else { return Class::Other };
     if code.len() == 5 {
-        return match code {
-            "53100" => Class::Full,
-            "40001" | "40P01" | "55P03" => Class::Busy,
-            "58030" => Class::Device,
-            // A server that was demoted to a standby: the next connection finds the primary.
-            "25006" => Class::Gone,
-            _ if code.starts_with("08") || code.starts_with("57P") || code.starts_with("53") => {
-                Class::Gone
-            }
-            _ => Class::Other,
-        };
+        return class_of_state(code);
     }
     match code.parse::<u32>().map(|number| number & 0xff) {
         Ok(13) => Class::Full,
         Ok(5 | 6) => Class::Busy,
         // I/O error, corrupt, cannot open, not a database, read only.
         Ok(8 | 10 | 11 | 14 | 26) => Class::Device,
+        _ => Class::Other,
+    }
+}
+
+/// Sorts PostgreSQL's states. What is left in `Other` is about the statement or its values: only
+/// that may be held against whoever gave them.
+fn class_of_state(state: &str) -> Class {
+    match (state, state.get(..2).unwrap_or_default()) {
+        ("53100", _) => Class::Full,
+        // An operator's cancel; the statement was taken back.
+        ("57014" | "40001" | "40P01", _) | (_, "55") => Class::Busy,
+        ("XX001" | "XX002", _) | (_, "58") => Class::Device,
+        // The connection or the server went away; of a transaction, the server ended it or it is
+        // read only, as on a primary that became a standby. The next connection is a new chance.
+        ("40003", _) | (_, "08" | "25" | "53" | "57") => Class::Gone,
         _ => Class::Other,
     }
 }
@@ -137,6 +141,9 @@ mod tests {
         assert_eq!(class_of(Some("53100")), Class::Full);
         assert_eq!(class_of(Some("40001")), Class::Busy);
         assert_eq!(class_of(Some("57P01")), Class::Gone);
+        assert_eq!(class_of(Some("25P03")), Class::Gone, "idle in a transaction for too long");
+        assert_eq!(class_of(Some("57014")), Class::Busy);
+        assert_eq!(class_of(Some("22021")), Class::Other, "a byte that no text may have");
         assert_eq!(class_of(None), Class::Other);
     }
 }

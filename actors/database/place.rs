@@ -23,12 +23,17 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
+    /// Whether a URL leads to a server.
+    pub(super) fn is_a_server(url: &str) -> bool {
+        backend_of(url) == Some(Backend::Postgres)
+    }
+
     pub(super) fn of(
         url: Option<&str>,
         folder: &DataDir,
         access: Access,
     ) -> Result<Self, DatabaseError> {
-        if let Some(url) = url.filter(|url| backend_of(url) == Some(Backend::Postgres)) {
+        if let Some(url) = url.filter(|url| Self::is_a_server(url)) {
             let (main_url, journal_url) = (url.to_owned(), url.to_owned());
             return Ok(Self { backend: Backend::Postgres, main_url, journal_url });
         }

@@ -90,10 +90,11 @@ fn is_recent(version: &str) -> bool {
     parts.as_slice() >= OLDEST_SQLITE.as_slice()
 }
 
-/// Refuses a server that cannot serve; says what of its settings risks what was acknowledged.
+/// Refuses a server that cannot serve; returns its version, and what of its settings risks what
+/// was acknowledged.
 pub(super) async fn check_postgres(
     connection: &mut AnyConnection,
-) -> Result<Vec<String>, DatabaseError> {
+) -> Result<(u32, Vec<String>), DatabaseError> {
     let row = sqlx::query(SERVER).fetch_one(connection).await.map_err(StoreError::from)?;
     let word = |at: usize| row.try_get::<String, _>(at).map_err(StoreError::from);
     let (number, encoding, is_standby) = (word(0)?, word(1)?, word(2)?);
@@ -112,7 +113,8 @@ pub(super) async fn check_postgres(
     }
     let off = [("fsync", word(3)?), ("full_page_writes", word(4)?)];
     let off = off.into_iter().filter(|(_, value)| value != "on");
-    Ok(off.map(|(name, _)| format!("`{name}` is off: a power cut loses what was saved")).collect())
+    let risky = |(name, _)| format!("`{name}` is off: a power cut loses what was saved");
+    Ok((version, off.map(risky).collect()))
 }
 
 #[cfg(test)]

@@ -245,3 +245,58 @@ async fn a_file_removed_under_the_server_is_noticed() {
     let fatal = tokio::time::timeout(PATIENCE, noticed.recv()).await.unwrap().unwrap();
     assert!(matches!(fatal, Fatal::FileReplaced { path } if path.ends_with("journal.db")));
 }
+
+#[tokio::test]
+async fn a_watermark_moves_only_from_where_it_was_left() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let mut moved = Vec::new();
+
+    for (from, seq) in [(0, 5), (0, 7), (5, 7), (5, 6)] {
+        let mut tx = database.projector_tx().await.unwrap();
+        moved.push(projections::move_watermark(&mut tx, 3, from, (seq, "hash")).await.unwrap());
+        tx.commit().await.unwrap();
+    }
+
+    assert_eq!(moved, [true, false, true, false]);
+    let mut reader = database.reader().await.unwrap();
+    let found = projections::watermarks(&mut reader).await.unwrap();
+    assert_eq!(found, [(3, 7, "hash".to_owned())]);
+}
+
+#[tokio::test]
+async fn text_compares_by_bytes_whatever_the_language_of_the_database() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let mut tx = database.system_tx().await.unwrap();
+    for name in ["b", "_", "B", "a"] {
+        let insert = format!("INSERT INTO sequences (name, value) VALUES ('{name}', 1)");
+        tx.connection().execute(sqlx::AssertSqlSafe(insert)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+
+    let mut reader = database.reader().await.unwrap();
+    let query = "SELECT name FROM sequences WHERE value = 1 ORDER BY name";
+    let rows = reader.connection().fetch_all(query).await.unwrap();
+
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(names, ["B", "_", "a", "b"]);
+}
+
+#[tokio::test]
+async fn a_view_does_not_change_while_it_is_held() {
+    let folder = TempDir::new().unwrap();
+    let database = open(&folder).await;
+    let mut reader = database.reader().await.unwrap();
+    let mut view = reader.freeze().await.unwrap();
+    let before = projections::watermarks(&mut view).await.unwrap();
+
+    let mut tx = database.projector_tx().await.unwrap();
+    assert!(projections::move_watermark(&mut tx, 0, 0, (1, "hash")).await.unwrap());
+    tx.commit().await.unwrap();
+    let during = projections::watermarks(&mut view).await.unwrap();
+    drop(view);
+    let after = projections::watermarks(&mut reader).await.unwrap();
+
+    assert_eq!((before.len(), during.len(), after.len()), (0, 0, 1));
+}

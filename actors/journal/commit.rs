@@ -4,6 +4,7 @@
 //! order of the hand-overs. **Invariant:** once rows were submitted, their places take these rows
 //! or none: the same bytes are submitted again until the outcome is known.
 
+mod answer;
 mod batch;
 mod bisect;
 mod log;
@@ -15,13 +16,13 @@ mod submit;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::answer::{call, fail, refuse};
 use self::batch::{Batch, Unit};
 pub(super) use self::log::Log;
 use self::pace::Pace;
@@ -337,34 +338,5 @@ impl<L: Log> Committer<L> {
 
     fn shard_count(&self) -> u16 {
         u16::try_from(self.heads.len()).unwrap_or(u16::MAX)
-    }
-}
-
-/// Tells a hand-over that it is not in the log; its actor's state is worth nothing any more.
-fn refuse(handover: Handover, error: AppendError) {
-    handover.incarnation.retire();
-    drop(handover.room);
-    call(handover.done, Err(error));
-}
-
-fn fail(batch: Batch, error: AppendError) {
-    for unit in batch.units {
-        match unit {
-            Unit::Append { incarnation, done, room, .. } => {
-                incarnation.retire();
-                drop(room);
-                call(done, Err(error));
-            }
-            Unit::Activate { reply, .. } => {
-                let _ = reply.send(Err(error));
-            }
-        }
-    }
-}
-
-/// Runs a callback of one tenant so that its panic is no other's.
-fn call(done: super::Done, result: Result<Committed, AppendError>) {
-    if catch_unwind(AssertUnwindSafe(|| done.call(result))).is_err() {
-        tracing::error!("an answer's callback panicked");
     }
 }

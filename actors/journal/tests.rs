@@ -4,8 +4,10 @@ mod comparing;
 mod projecting;
 mod recovering;
 mod refusing;
+mod replacing;
 mod tampering;
 
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -15,6 +17,7 @@ use tokio::sync::oneshot;
 use super::testing::{Scribe, tenant};
 use super::*;
 use crate::clock::{ManualClock, SharedClock};
+use crate::database::DatabaseSettings;
 use crate::database::testing::settings;
 use crate::privacy::keys::KeyRing;
 
@@ -36,9 +39,13 @@ impl Server {
     }
 
     async fn try_start(folder: &TempDir) -> Result<Self, JournalError> {
+        Self::try_start_with(settings(folder.path()).await, folder.path()).await
+    }
+
+    async fn try_start_with(settings: DatabaseSettings, keys: &Path) -> Result<Self, JournalError> {
         let tasks = Tasks::new();
-        let database = Database::open(&settings(folder.path()).await, &tasks).await.unwrap();
-        let keys = KeyRing::open(folder.path()).unwrap();
+        let database = Database::open(&settings, &tasks).await.unwrap();
+        let keys = KeyRing::open(keys).unwrap();
         let signer = Some(Arc::new(keys.signing_key("journal", 1).unwrap()));
         let clock: SharedClock = Arc::new(ManualClock::new(Timestamp::from_micros(1_000_000)));
         let settings = JournalSettings { signer, ..JournalSettings::default() };

@@ -73,6 +73,11 @@ impl Tenants {
         Ok(Self { shell })
     }
 
+    /// Whether another server owns the tenant now.
+    pub fn is_lost(&self, tenant: TenantId) -> bool {
+        self.shell.journal.is_lost(tenant)
+    }
+
     /// Uses units at once, all items or none.
     pub async fn consume(
         &self,

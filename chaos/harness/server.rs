@@ -175,6 +175,16 @@ impl Server {
         Ok(status.code())
     }
 
+    /// Stops every thread of the process where it is, as a machine that is suspended would.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        kill(self.id, Signal::SIGSTOP).context("send SIGSTOP")
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        kill(self.id, Signal::SIGCONT).context("send SIGCONT")
+    }
+
     /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> anyhow::Result<Option<i32>> {
         Ok(self.child.wait().await?.code())

@@ -122,6 +122,7 @@ pub(super) async fn doctor(config: &Config) -> anyhow::Result<ExitCode> {
         say(program, version(program, flag).await);
     }
     say("data folder", writable(config));
+    say("database", examine(config).await);
     for (name, address) in [("http", config.http.listen.0), ("ops", config.ops.listen.0)] {
         let bound = tokio::net::TcpListener::bind(address).await;
         let text = bound.map(|_| format!("{address} is free"));
@@ -135,6 +136,16 @@ async fn version(program: &str, flag: &str) -> Result<String, String> {
     let output = output.map_err(|_| format!("not found; `apt-get install {program}`"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+async fn examine(config: &Config) -> Result<String, String> {
+    let settings = settings::database(config, FatalHook::default());
+    let examined = Database::examine(&settings).await.map_err(|error| format!("{error:#}"))?;
+    if examined.warnings.is_empty() {
+        Ok(examined.what)
+    } else {
+        Err(format!("{}: {}", examined.what, examined.warnings.join("; ")))
+    }
 }
 
 fn writable(config: &Config) -> Result<String, String> {

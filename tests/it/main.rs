@@ -25,6 +25,8 @@ mod operators;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod product;

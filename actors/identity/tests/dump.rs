@@ -34,7 +34,7 @@ async fn the_files_hold_no_usable_secret_and_nothing_personal() {
         assert!(!contains(&bytes, text), "the files hold {text:?}");
     }
     let words = words(&bytes);
-    assert!(words.len() > 100, "the dump was read");
+    assert!(words.len() > 20, "the dump was read");
     for word in &words {
         assert!(world.verify_token(word).await.is_err(), "{word:?} is a token");
         assert!(world.identity.authenticate(word).await.is_err(), "{word:?} is a bearer");

@@ -1,6 +1,7 @@
 //! One client of the kill test, with its log.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -12,7 +13,7 @@ use crate::product::items;
 
 /// What a request does to the tenant's usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     Consume(u64),
     Reserve(u64),
     /// The reservation's units become used.
@@ -23,19 +24,19 @@ pub(super) enum Effect {
 
 /// One request that was sent.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
-    pub(super) effect: Effect,
+pub(crate) struct Sent {
+    pub(crate) effect: Effect,
     meter: &'static str,
     path: String,
     key: String,
     body: Value,
     /// The answer, once one came; without it the outcome is not known.
-    pub(super) answer: Option<Value>,
+    pub(crate) answer: Option<Value>,
 }
 
 /// One client: it sends one request at a time.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     number: usize,
     tenant: String,
     api: Api,
@@ -51,30 +52,30 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(number: usize, tenant: String, api: Api, seed: u64) -> Self {
+    pub(crate) fn new(number: usize, tenant: String, api: Api, seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         let (log, open) = (Vec::new(), HashMap::new());
         Self { number, tenant, api, rng, log, fresh_from: 0, sent: 0, refused: 0, open }
     }
 
-    pub(super) fn tenant(&self) -> &str {
+    pub(crate) fn tenant(&self) -> &str {
         &self.tenant
     }
 
-    pub(super) fn log(&self) -> &[Sent] {
+    pub(crate) fn log(&self) -> &[Sent] {
         &self.log
     }
 
-    pub(super) fn acknowledged(&self) -> usize {
+    pub(crate) fn acknowledged(&self) -> usize {
         self.log.iter().filter(|sent| sent.answer.is_some()).count()
     }
 
-    pub(super) fn refused(&self) -> usize {
+    pub(crate) fn refused(&self) -> usize {
         self.refused
     }
 
     /// Units of a meter used by what this client knows to have happened.
-    pub(super) fn used(&self, meter: &str) -> u64 {
+    pub(crate) fn used(&self, meter: &str) -> u64 {
         let known = self.log.iter().filter(|sent| sent.answer.is_some() && sent.meter == meter);
         known
             .map(|sent| match sent.effect {
@@ -85,15 +86,15 @@ impl Client {
     }
 
     /// Units of a meter held by this client's open reservations.
-    pub(super) fn held(&self, meter: &str) -> u64 {
+    pub(crate) fn held(&self, meter: &str) -> u64 {
         self.open.values().filter(|(held, _)| *held == meter).map(|(_, units)| units).sum()
     }
 
-    /// Sends one request after the other until the server is gone.
-    pub(super) async fn work(&mut self, url: &str) {
+    /// Sends one request after the other until the server is gone or the work is over.
+    pub(crate) async fn work(&mut self, url: &str, is_over: &AtomicBool) {
         self.api = self.api.at(url);
         self.fresh_from = self.log.len();
-        loop {
+        while !is_over.load(Ordering::Acquire) {
             let sent = self.choose();
             self.log.push(sent.clone());
             let Ok(reply) = self.api.post_once(&sent.path, &sent.key, &sent.body).await else {
@@ -112,8 +113,33 @@ impl Client {
         }
     }
 
+    /// Uses up what is left of the scarce meter; returns how many requests were acknowledged.
+    pub(crate) async fn use_up(&mut self, url: &str) -> usize {
+        let (elsewhere, before) = (self.api.at(url), self.acknowledged());
+        loop {
+            self.sent += 1;
+            let sent = Sent {
+                effect: Effect::Consume(1),
+                meter: SCARCE,
+                path: "/api/usage/consume".to_owned(),
+                key: format!("client-{}-{}", self.number, self.sent),
+                body: items(SCARCE, 1),
+                answer: None,
+            };
+            let reply = elsewhere.post_once(&sent.path, &sent.key, &sent.body).await.unwrap();
+            match reply.status {
+                200 => {
+                    self.log.push(sent);
+                    self.acknowledge(self.log.len() - 1, reply.body);
+                }
+                402 => return self.acknowledged() - before,
+                _ => panic!("{sent:?} was answered {reply:?}"),
+            }
+        }
+    }
+
     /// Repeats what was sent since the last kill: what was acknowledged must be answered the same.
-    pub(super) async fn repeat(&mut self, url: &str, context: &str) {
+    pub(crate) async fn repeat(&mut self, url: &str, context: &str) {
         self.api = self.api.at(url);
         let mut kept = self.log.split_off(self.fresh_from);
         for sent in kept.drain(..) {

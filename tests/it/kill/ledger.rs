@@ -9,7 +9,7 @@ use super::SCARCE;
 use super::client::{Client, Effect};
 
 /// Verifies the chain with the server's own command, and compares the entries with the logs.
-pub(super) async fn check(stack: &Stack, clients: &[Client], limit: u64, context: &str) {
+pub(crate) async fn check(stack: &Stack, clients: &[Client], limit: u64, context: &str) {
     let verified = stack.run(&["ledger", "verify"]).await.unwrap();
     let complaint = String::from_utf8_lossy(&verified.stderr).into_owned();
     assert!(verified.status.success(), "{context}: the chain does not verify: {complaint}");
