@@ -171,6 +171,7 @@ impl Tail {
         inner.queue.retain(is_left);
         inner.bytes = inner.queue.iter().map(|row| row.bytes).sum();
         inner.is_urgent &= !inner.queue.is_empty();
+        inner.has_news = inner.queue.iter().any(|row| row.is_news);
         self.admission.set_tail_bytes(inner.bytes);
         drop(inner);
         self.watermarks.send_modify(|watermarks| {
