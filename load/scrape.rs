@@ -95,19 +95,6 @@ impl Metrics {
     }
 }
 
-/// Waits until nothing of what was before is left to project, so that it does not pass for idle.
-pub(crate) fn idle(ops: SocketAddr) -> anyhow::Result<Metrics> {
-    let asked = Instant::now();
-    loop {
-        let metrics = Metrics::read(ops)?;
-        if metrics.lag_bytes() == 0 {
-            return Ok(metrics);
-        }
-        ensure!(asked.elapsed() < SETTLE_WITHIN, "the projector does not catch up");
-        std::thread::sleep(SETTLE_PAUSE);
-    }
-}
-
 /// Waits until a server has done all that it put off since `before`.
 pub(crate) fn settle(ops: SocketAddr, before: &Metrics) -> anyhow::Result<Settled> {
     let ended = Instant::now();

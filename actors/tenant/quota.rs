@@ -31,7 +31,9 @@ mod record_holds;
 mod refusal;
 mod report;
 mod settle;
+mod settle_job;
 mod spend;
+mod standing;
 mod threshold;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,9 +43,8 @@ use serde::{Deserialize, Serialize};
 
 use self::account::{Book, EarlierPeriod};
 pub use self::answer::{
-    Adjusted, ClockMoved, Consumed, ConsumedItem, GrantEnded, Granted, MeterUsage, Outcome,
-    Overage, Recorded, Reservation, ReservationState, ReservedItem, SpendCap, SpendReport,
-    UsageReport,
+    Adjusted, ClockMoved, Consumed, ConsumedItem, GrantEnded, Granted, Outcome, Recorded,
+    Reservation, ReservationState, ReservedItem, SpendCap,
 };
 pub use self::charge::{Charge, Closed, ClosedLevel};
 pub use self::command::{
@@ -61,6 +62,7 @@ pub use self::plan_change::PlanChange;
 use self::plan_change::Scheduled;
 pub use self::record::Inconsistent;
 pub use self::refusal::Refusal;
+pub use self::standing::{MeterUsage, Overage, SpendReport, UsageReport};
 #[cfg(test)]
 pub(in crate::tenant) use self::tests::fixture;
 use crate::clock::Timestamp;

@@ -10,7 +10,7 @@ use super::table::Row;
 use crate::generator::{Pace, Plan, Tally, run};
 use crate::process::{cpu_of, cpu_of_family, own_cpu, resident_bytes};
 use crate::requests::Requests;
-use crate::scrape::{Settled, idle, settle};
+use crate::scrape::{Metrics, Settled, settle};
 use crate::watch::{Watch, growth};
 
 /// How long each round runs before it counts.
@@ -124,7 +124,7 @@ impl Arm {
 
     fn run(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let subject = self.subject;
-        let before = subject.ops.map(idle).transpose()?;
+        let before = subject.ops.map(Metrics::read).transpose()?;
         let (server_before, own_before) = (subject.cpu()?, own_cpu()?);
         let started = Instant::now();
         let watch = subject.ops.map(Watch::start);

@@ -108,9 +108,7 @@ impl Report {
 
     /// Prints everything, and fails if a part failed. An aim that was missed is no failure.
     pub(super) fn finish(self) -> anyhow::Result<()> {
-        if !self.rows.is_empty() {
-            say(&format!("\n{}", render(&self.rows)))?;
-        }
+        say(&format!("\n{}", render(&self.rows)))?;
         if !self.aims.is_empty() {
             say(&aims(&self.aims))?;
         }

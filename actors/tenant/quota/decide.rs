@@ -105,12 +105,17 @@ impl Quota {
 
     fn consume_charges(&self, items: &[Item], now: Timestamp) -> Result<Vec<Charge>, Refusal> {
         let mut purse = Purse::default();
-        let charge = |Held { meter, amount, .. }| {
-            let account = self.listed(&meter)?;
+        let mut charge = |meter: &MeterName, amount: u64| {
+            let account = self.listed(meter)?;
             let would_refuse = self.check_available(account, amount, &mut purse, now)?;
             Ok(self.used_charge(account, amount, would_refuse))
         };
-        Self::merged(items, 1)?.into_iter().map(charge).collect()
+        // Most uses are of one meter: they need no list of sums.
+        if let [Item { meter, amount: amount @ 1..=MAX_AMOUNT }] = items {
+            return Ok(vec![charge(meter, *amount)?]);
+        }
+        let merged = Self::merged(items, 1)?;
+        merged.iter().map(|held| charge(&held.meter, held.amount)).collect()
     }
 
     /// Works out a use of units.

@@ -25,13 +25,22 @@ impl Quota {
             Fact::PeriodRolled { from, .. } if self.period.is_none() => self.open(*from),
             _ => self.open_at(at),
         }
+        // What moves nothing leaves levels and money as they are: live, too, it is only noted.
+        let is_note = matches!(
+            fact,
+            Fact::ThresholdReached { .. } | Fact::ClockStarted {} | Fact::ClockAdvanced { .. }
+        );
+        if !is_note {
+            self.book.accrue(at);
+        }
         self.record(fact, at).map_err(|reason| Inconsistent { kind: fact.kind(), reason })?;
-        self.record_owed(at);
+        if !is_note {
+            self.record_owed(at);
+        }
         Ok(())
     }
 
     fn record(&mut self, fact: &Fact, at: Timestamp) -> Recorded {
-        self.book.accrue(at);
         match fact {
             Fact::Reserved { reservation, items, expires_at, .. } => {
                 self.record_reserved(*reservation, items, *expires_at, at)

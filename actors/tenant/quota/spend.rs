@@ -95,8 +95,9 @@ impl Quota {
 
     /// Works out anew what is owed, after a fact.
     pub(super) fn record_owed(&mut self, at: Timestamp) {
-        let cap = self.cap_micros();
-        if cap > 0 || self.owed_micros > 0 {
+        // Most tenants never set a cap, and owe nothing.
+        if self.spend_cap.is_some() || self.owed_micros > 0 {
+            let cap = self.cap_micros();
             self.owed_micros = self.committed_micros(at).min(self.owed_micros.max(cap));
         }
     }

@@ -68,7 +68,11 @@ pub(in crate::tenant) mod fixture {
     }
 }
 
-use fixture::{at, item, meter, plan, rsv, set_plan};
+mod grants;
+mod money;
+mod told;
+
+use fixture::{at, item, meter, plan, rsv, set_plan, sold};
 
 struct World {
     quota: Quota,

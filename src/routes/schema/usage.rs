@@ -134,6 +134,21 @@ pub struct UsageAnswer {
     pub period: PeriodAnswer,
     /// Every meter of the plan.
     pub meters: Vec<MeterAnswer>,
+    /// What overage costs; absent where the plan sells none.
+    pub spend: Option<SpendAnswer>,
+}
+
+/// What overage costs in the open period.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SpendAnswer {
+    /// How much it may cost; 0 makes every limit hard.
+    pub cap_minor: u64,
+    /// What the bill comes to so far.
+    pub spent_minor: i64,
+    /// What it comes to if all that is held is used, and levels stay as they are.
+    pub committed_minor: u64,
+    /// What all are in.
+    pub currency: String,
 }
 
 /// A period, from `start` to before `end`.
@@ -166,6 +181,8 @@ pub struct MeterAnswer {
     pub percent: Option<u64>,
     /// What is beyond the limit.
     pub overage: OverageAnswer,
+    /// Of a level: units times seconds in the open period, a whole number as text.
+    pub unit_seconds: Option<String>,
 }
 
 /// Usage beyond a limit.

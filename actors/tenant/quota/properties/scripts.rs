@@ -13,8 +13,15 @@ pub(super) const START: &str = "2026-11-29T22:00:00Z";
 /// What happens, and how many seconds before the next.
 pub(super) type Script = Vec<(Command, u64)>;
 
+/// Times that meet: minutes, hours, a day, and from the start to the month's end.
+fn round() -> impl Strategy<Value = u64> {
+    prop::sample::select(vec![0, 60, 300, 3_600, 7_200, 86_400, 93_600])
+}
+
 fn name() -> impl Strategy<Value = MeterName> {
-    prop_oneof![30 => 0..3usize, 1 => Just(3usize)].prop_map(|index| meter(METERS[index]))
+    // Mostly one meter, so that things meet.
+    prop_oneof![40 => Just(0usize), 20 => 1..3usize, 1 => Just(3usize)]
+        .prop_map(|index| meter(METERS[index]))
 }
 
 pub(super) fn items(max: u64) -> impl Strategy<Value = Vec<Item>> {
@@ -24,7 +31,7 @@ pub(super) fn items(max: u64) -> impl Strategy<Value = Vec<Item>> {
 }
 
 fn limits() -> impl Strategy<Value = [Option<u64>; 3]> {
-    let limit = || prop_oneof![6 => (0..30u64).prop_map(Some), 1 => Just(None)];
+    let limit = || prop_oneof![6 => (0..12u64).prop_map(Some), 1 => Just(None)];
     (limit(), limit(), limit()).prop_map(|(a, b, c)| [a, b, c])
 }
 
@@ -46,8 +53,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn grant() -> impl Strategy<Value = Command> {
-    let expiry = prop::option::of(0..2_000_000u64);
-    (0..5u128, name(), 0..15u64, 0..3u8, expiry, any::<bool>()).prop_map(
+    let expiry = prop_oneof![1 => Just(None), 3 => (0..60u64).prop_map(|h| Some(h * 3_600))];
+    (0..4u128, name(), 0..12u64, 0..3u8, expiry, any::<bool>()).prop_map(
         |(number, meter, amount, priority, expiry, rollover)| Command::Grant {
             id: GrantId::from_bits(number),
             meter,
@@ -82,16 +89,16 @@ fn told() -> impl Strategy<Value = Command> {
         4 => adjust,
         3 => cap.prop_map(|amount_minor| Command::SetSpendCap { amount_minor }),
         6 => grant(),
-        2 => (0..5u128).prop_map(|id| Command::RevokeGrant { id: GrantId::from_bits(id) }),
+        2 => (0..4u128).prop_map(|id| Command::RevokeGrant { id: GrantId::from_bits(id) }),
         1 => mode.prop_map(|mode| Command::SetEnforcement { mode }),
         4 => plan_command(),
     ]
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {
-    let id = || (0u128..6).prop_map(rsv);
-    let job = || (0u128..3).prop_map(JobId::from_bits);
-    let ttl = || prop_oneof![1..600u64, 3_600..=86_400u64];
+    let id = || (0u128..3).prop_map(rsv);
+    let job = || (0u128..2).prop_map(JobId::from_bits);
+    let ttl = || prop_oneof![round().prop_map(|seconds| seconds.clamp(1, 86_400)), 1..=86_400u64];
     prop_oneof![
         6 => items(6).prop_map(|items| Command::Consume { items }),
         8 => (id(), items(8), ttl())
@@ -111,19 +118,25 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
 
 pub(super) fn script(lengths: std::ops::Range<usize>) -> impl Strategy<Value = Script> {
     let pause = prop_oneof![
-        8 => 0..120u64,
+        8 => round(),
+        4 => 0..120u64,
         3 => 120..7_200u64,
         2 => 7_200..90_000u64,
         1 => 90_000..3_000_000u64,
     ];
-    prop::collection::vec((command(), pause), lengths)
+    // Many begin with grants and a cap, so that short ones come to something.
+    let cap = (0..60u64).prop_map(|amount_minor| Command::SetSpendCap { amount_minor });
+    let given = prop::collection::vec(prop_oneof![3 => grant(), 1 => cap], 0..4);
+    (given, prop::collection::vec((command(), pause), lengths)).prop_map(|(given, script)| {
+        given.into_iter().map(|command| (command, 0)).chain(script).collect()
+    })
 }
 
 pub(super) fn quota() -> Quota {
     Quota::new(sold("pro", LIMITS))
 }
 
-pub(super) const LIMITS: [Option<u64>; 3] = [Some(12), Some(15), Some(20)];
+pub(super) const LIMITS: [Option<u64>; 3] = [Some(5), Some(6), Some(8)];
 
 /// Runs a script and shows every turn to `see`.
 pub(super) fn run(
