@@ -84,6 +84,10 @@ fn an_error_names_file_key_and_reason() {
         error("= \"free\"\nfeatures", "= \"gold\"\nfeatures").ends_with("there is no plan `gold`")
     );
     assert!(error("features = []", "features = [\"8k\"]").contains("`8k`"));
+    assert_eq!(
+        error("price_minor = 0", "price_minor = 0\nenforcement = \"soft\""),
+        "my.toml: plans.free.enforcement: must be `enforced` or `shadow`"
+    );
     assert!(error("\"usd\"", "\"dollars\"").starts_with("my.toml: plans.free.currency: "));
     assert!(error("name = \"images\"", "name = \"Im ages\"").contains("meters.Im ages.name"));
     assert!(error("price_minor = 0", "price_minor 0").starts_with("my.toml: line 13: "));

@@ -141,6 +141,21 @@ fn a_hold_of_an_earlier_period_gives_back_to_the_open_ones_limit() {
 }
 
 #[test]
+fn what_went_back_to_a_grant_is_no_longer_there_for_its_old_period() {
+    let mut world = World::new(100);
+    world.now = at("2026-11-30T23:59:00Z");
+    world.grant(&Gift { rollover: true, ..GIFT }).unwrap();
+    world.reserve(1, &[item("images", 100)], 300).unwrap();
+    world.reserve(2, &[item("images", 50)], 300).unwrap();
+    world.now = at("2026-12-01T00:00:10Z");
+    world.apply(Command::Release { id: rsv(2) }).unwrap();
+    assert_eq!(world.limit("images"), Some(150));
+
+    assert_eq!(code(world.commit(1, Some(&[item("images", 101)]))), "exceeds-reservation");
+    assert_eq!(code(world.commit(1, None)), "admitted");
+}
+
+#[test]
 fn a_new_grant_takes_over_what_was_beyond_the_limit() {
     let mut world = World::new(100);
     world.adjust("images", 130).unwrap();
