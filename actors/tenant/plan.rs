@@ -4,6 +4,7 @@
 //! terms, so editing the file changes nobody until a plan is assigned again.
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod extends;
 mod parse;
 
 use std::borrow::Borrow;

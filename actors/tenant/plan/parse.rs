@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::{Catalogue, Enforcement, Meter, MeterKind, MeterTerms, OveragePrice, Plan, PlanTerms};
+use super::{
+    Catalogue, Enforcement, Meter, MeterKind, MeterTerms, OveragePrice, Plan, PlanTerms, extends,
+};
 use crate::money::{Currency, MicroMoney, Money};
 
 /// More meters would make every decision slower; more plans, the page unreadable.
@@ -51,7 +53,7 @@ pub(super) fn parse(text: &str, source_name: &str) -> Result<Catalogue, Catalogu
 }
 
 fn document(text: &str) -> Parsed<Catalogue> {
-    let table: Table = match text.parse() {
+    let mut table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
             let error: toml::de::Error = error;
@@ -60,6 +62,9 @@ fn document(text: &str) -> Parsed<Catalogue> {
             return problem(format!("line {line}"), error.message());
         }
     };
+    if let Err((key, reason)) = extends::resolve(&mut table) {
+        return problem(key, reason);
+    }
     let section = Section { path: String::new(), table: &table };
     section.only(&["default_plan", "features", "meters", "plans"])?;
 

@@ -85,3 +85,51 @@ async fn a_key_has_255_visible_characters_at_most() {
     }
     assert_eq!(meter(&api, "images").await["used"], 1);
 }
+
+#[tokio::test]
+async fn a_plan_file_that_is_wrong_stops_the_start_and_is_named_with_key_and_reason() {
+    let good = include_str!("../../../plans.toml");
+    let extending = |first: &str, second: &str| {
+        format!(
+            "{good}\n[[plans]]\nname = \"a\"\ntitle = \"A\"\nextends = \"{first}\"\n\
+             [[plans]]\nname = \"b\"\ntitle = \"B\"\nextends = \"{second}\"\n"
+        )
+    };
+    let cases = [
+        (extending("b", "a"), "plans.b.extends: goes in a circle: a, b, a"),
+        (extending("x", "free"), "plans.a.extends: there is no plan `x`"),
+        (
+            good.replacen("images = 500, ", "", 1),
+            "plans.free.limits.images: missing: every plan says a limit for every meter",
+        ),
+        (
+            good.replacen("price_micros = 50_000", "price_micros = -1", 1),
+            "plans.pro.overage.images.price_micros: must not be negative, and is -1",
+        ),
+        (
+            good.replacen("price_minor = 2_900", "price_minor = -2_900", 1),
+            "plans.pro.price_minor: must not be negative, and is -2900",
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plans.toml");
+    let stack = stack()
+        .variable("TENANTRY__PLANS", path.to_str().unwrap())
+        .without_server()
+        .start()
+        .await
+        .unwrap();
+
+    for (text, said) in cases {
+        std::fs::write(&path, text).unwrap();
+        for command in ["check", "serve"] {
+            let ended = stack.run(&[command]).await.unwrap();
+            let stderr = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(64), "{command}: {stderr}");
+            let named = format!("{}: {said}", path.display());
+            assert!(stderr.contains(&named), "{named}, and said was: {stderr}");
+        }
+    }
+    std::fs::write(&path, extending("free", "a")).unwrap();
+    assert_eq!(stack.run(&["check"]).await.unwrap().status.code(), Some(0));
+}
