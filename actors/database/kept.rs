@@ -15,6 +15,8 @@ const WAKEUPS: &str = "SELECT tenant_id, subject, due_at FROM wakeups \
      WHERE (tenant_id, subject) > ($1, $2) ORDER BY tenant_id, subject LIMIT $3";
 const KEYS: &str = "SELECT tenant_id, digest, seq, used_at FROM idempotency_keys \
      WHERE (tenant_id, digest) > ($1, $2) ORDER BY tenant_id, digest LIMIT $3";
+const EVENTS: &str = "SELECT tenant_id, digest, seq, used_at FROM event_keys \
+     WHERE (tenant_id, digest) > ($1, $2) ORDER BY tenant_id, digest LIMIT $3";
 const ALERTS: &str = "SELECT id, facts, created_at FROM mail_outbox \
      WHERE kind = 'usage_threshold' AND id > $1 ORDER BY id LIMIT $2";
 const SNAPSHOTS: &str = "SELECT tenant_id, seq, hash FROM snapshots \
@@ -36,6 +38,8 @@ pub(crate) enum Table {
     Wakeups,
     /// By digest: the entry and when it was made.
     Keys,
+    /// By digest: the entry that counted the event, and when it was made.
+    Events,
     /// By entry: the facts and when it was made.
     Alerts,
     /// One a tenant: the entry and its hash.
@@ -45,11 +49,12 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::UsageDays,
         Self::Jobs,
         Self::Wakeups,
         Self::Keys,
+        Self::Events,
         Self::Alerts,
         Self::Snapshots,
         Self::Failures,
@@ -62,6 +67,7 @@ impl Table {
             Self::Jobs => "jobs",
             Self::Wakeups => "wakeups",
             Self::Keys => "idempotency_keys",
+            Self::Events => "event_keys",
             Self::Alerts => "mail_outbox",
             Self::Snapshots => "snapshots",
             Self::Failures => "projection_failures",
@@ -74,6 +80,7 @@ impl Table {
             Self::Jobs => JOBS,
             Self::Wakeups => WAKEUPS,
             Self::Keys => KEYS,
+            Self::Events => EVENTS,
             Self::Alerts => ALERTS,
             Self::Snapshots => SNAPSHOTS,
             Self::Failures => FAILURES,
@@ -126,7 +133,9 @@ pub(crate) async fn page(
     };
     let query = match table {
         Table::UsageDays => query.bind(after.text.as_str()).bind(after.number),
-        Table::Jobs | Table::Wakeups | Table::Keys => query.bind(after.text.as_str()),
+        Table::Jobs | Table::Wakeups | Table::Keys | Table::Events => {
+            query.bind(after.text.as_str())
+        }
         Table::Failures => query.bind(after.number),
         Table::Alerts | Table::Snapshots => query,
     };
@@ -160,7 +169,7 @@ fn read(table: Table, row: &AnyRow) -> Result<Kept, StoreError> {
             let subject = text(1)?;
             (first, subject.clone(), 0, subject, number(2)?.to_string())
         }
-        Table::Keys => {
+        Table::Keys | Table::Events => {
             let (digest, value) = (text(1)?, format!("{} {}", number(2)?, number(3)?));
             (first, digest.clone(), 0, digest, value)
         }

@@ -6,6 +6,7 @@ use super::many::{Many, Value};
 use super::{Session, StoreError, SystemTx, mail_outbox};
 use crate::ids::TenantId;
 use crate::journal::changes::Changes;
+use crate::tenant::quota::EventDigest;
 
 static ADD_CHUNKS: Many = Many::new(
     "INSERT INTO chunks (tenant_id, first_seq, last_seq, body) VALUES",
@@ -18,9 +19,9 @@ static ADD_KEYS: Many = Many::new(
     "ON CONFLICT (tenant_id, digest) DO UPDATE SET seq = excluded.seq, used_at = excluded.used_at",
 );
 static ADD_EVENTS: Many = Many::new(
-    "INSERT INTO event_keys (tenant_id, digest, used_at) VALUES",
-    3,
-    "ON CONFLICT (tenant_id, digest) DO NOTHING",
+    "INSERT INTO event_keys (tenant_id, digest, seq, used_at) VALUES",
+    4,
+    "ON CONFLICT (tenant_id, digest) DO UPDATE SET seq = excluded.seq, used_at = excluded.used_at",
 );
 static ADD_USAGE: Many = Many::new(
     "INSERT INTO usage_days (tenant_id, meter, day_at, amount) VALUES",
@@ -101,11 +102,11 @@ async fn apply_to(
     values.clear();
     let digests: Vec<Vec<String>> = changes
         .iter()
-        .map(|change| change.events.iter().map(|(digest, _)| digest.to_string()).collect())
+        .map(|change| change.events.keys().map(EventDigest::to_string).collect())
         .collect();
     for ((tenant, change), digests) in named().zip(&digests) {
-        for ((_, used_at), digest) in change.events.iter().zip(digests) {
-            values.extend([tenant, digest.into(), (*used_at).into()]);
+        for (used, digest) in change.events.values().zip(digests) {
+            values.extend([tenant, digest.into(), number(used.seq)?, used.used_at.into()]);
         }
     }
     ADD_EVENTS.run(connection, &values).await?;

@@ -56,8 +56,8 @@ pub(crate) struct Changes {
     pub(crate) tenant: TenantId,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) keys: BTreeMap<String, UsedKey>,
-    /// Events that count from now on, and when they were counted.
-    pub(crate) events: Vec<(EventDigest, i64)>,
+    /// Events that count from now on.
+    pub(crate) events: BTreeMap<EventDigest, UsedKey>,
     /// By meter and the day's start.
     pub(crate) usage: BTreeMap<(String, i64), i64>,
     /// By job; none removes it from the list.
@@ -85,7 +85,7 @@ impl Changes {
             tenant,
             chunks: Vec::new(),
             keys: BTreeMap::new(),
-            events: Vec::new(),
+            events: BTreeMap::new(),
             usage: BTreeMap::new(),
             jobs: BTreeMap::new(),
             wakeups: BTreeMap::new(),
@@ -113,12 +113,17 @@ impl Changes {
         }
         self.alerts.extend(alert(line));
         match &line.body {
-            EntryBody::Usage(fact) => self.add_usage_fact(fact, line.at),
+            EntryBody::Usage(fact) => self.add_usage_fact(fact, line.seq, line.at),
             EntryBody::Job(fact) => self.add_job_fact(fact, line.at),
         }
     }
 
-    fn add_usage_fact(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Unprojectable> {
+    fn add_usage_fact(
+        &mut self,
+        fact: &Fact,
+        seq: u64,
+        at: Timestamp,
+    ) -> Result<(), Unprojectable> {
         match fact {
             Fact::Adjusted { items, delta, .. } if *delta < 0 => self.count(items, at, Sign::Minus),
             Fact::Consumed { items, .. }
@@ -126,8 +131,8 @@ impl Changes {
             | Fact::CommittedLate { items, .. }
             | Fact::Adjusted { items, .. } => self.count(items, at, Sign::Plus),
             Fact::Recorded { items, events, .. } => {
-                let used_at = at.as_micros();
-                self.events.extend(events.iter().map(|event| (event.digest, used_at)));
+                let used = UsedKey { seq, used_at: at.as_micros() };
+                self.events.extend(events.iter().map(|event| (event.digest, used)));
                 self.count_events(items, events)
             }
             Fact::Freed { items, .. } => self.count(items, at, Sign::Minus),

@@ -1,6 +1,7 @@
 //! The journal on real files: what is acknowledged is there after whatever happens.
 
 mod comparing;
+mod counting;
 mod projecting;
 mod recovering;
 mod refusing;

@@ -6,6 +6,7 @@
 CREATE TABLE event_keys (
     tenant_id TEXT NOT NULL,
     digest TEXT NOT NULL,
+    seq BIGINT NOT NULL,
     used_at BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, digest)
 );

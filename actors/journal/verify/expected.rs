@@ -13,6 +13,10 @@ use crate::journal::entry::{Entry, EntryHash};
 use crate::journal::recover::KEEP_KEYS_FOR;
 use crate::mail::KEEP_SETTLED_FOR;
 
+/// What the names of events and of keys begin with, where both stand together.
+const EVENT_MARK: char = 'e';
+const KEY_MARK: char = 'k';
+
 /// A tenant's rows as its entries have them.
 #[derive(Debug)]
 pub(super) struct Expected {
@@ -20,6 +24,7 @@ pub(super) struct Expected {
     usage: BTreeMap<(String, i64), i64>,
     jobs: BTreeMap<String, JobRow>,
     wakeups: BTreeMap<String, i64>,
+    /// Keys and events, which are told apart by what their names begin with.
     keys: Window<String, Option<UsedKey>>,
     alerts: BTreeMap<u64, Alert>,
     // Of the entry that the stored snapshot claims.
@@ -77,8 +82,14 @@ impl Expected {
                 None => drop(self.wakeups.remove(&subject)),
             }
         }
-        for (digest, used) in changes.keys {
-            if let Some(kept) = self.keys.get_mut(&digest) {
+        let keys =
+            changes.keys.into_iter().map(|(digest, used)| (window_key(Table::Keys, &digest), used));
+        let events = changes
+            .events
+            .into_iter()
+            .map(|(digest, used)| (window_key(Table::Events, &digest.to_string()), used));
+        for (key, used) in keys.chain(events) {
+            if let Some(kept) = self.keys.get_mut(&key) {
                 *kept = Some(used);
             }
         }
@@ -97,8 +108,8 @@ impl Expected {
     }
 
     /// Whether a row belongs to what was collected; keys may be left to another turn.
-    pub(super) fn covers(&self, table: Table, key: &String) -> bool {
-        table != Table::Keys || self.keys.covers(key)
+    pub(super) fn covers(&self, table: Table, key: &str) -> bool {
+        !matches!(table, Table::Keys | Table::Events) || self.keys.covers(&window_key(table, key))
     }
 
     /// Where the next turn of keys starts.
@@ -117,7 +128,9 @@ impl Expected {
             }
             Table::Jobs => self.jobs.remove(key).map(|row| job_text(&row)),
             Table::Wakeups => self.wakeups.remove(key).map(|due_at| due_at.to_string()),
-            Table::Keys => self.keys.remove(key).flatten().map(key_text),
+            Table::Keys | Table::Events => {
+                self.keys.remove(&window_key(table, key)).flatten().map(key_text)
+            }
             Table::Alerts => {
                 let alert = self.alerts.remove(&key.parse().ok()?)?;
                 Some(alert_text(&alert))
@@ -150,7 +163,10 @@ impl Expected {
         let keys = || {
             let mut used = self.keys.iter().filter_map(|(key, used)| used.map(|used| (key, used)));
             let (key, used) = used.find(|(_, used)| used.used_at >= keys_since)?;
-            Some((Table::Keys, key.clone(), key_text(used)))
+            let event = key.strip_prefix(EVENT_MARK);
+            let table = if event.is_some() { Table::Events } else { Table::Keys };
+            let digest = event.or_else(|| key.strip_prefix(KEY_MARK)).unwrap_or(key);
+            Some((table, digest.to_owned(), key_text(used)))
         };
         let alerts = || {
             let mut alerts = self.alerts.iter();
@@ -159,6 +175,12 @@ impl Expected {
         };
         usage.or_else(jobs).or_else(wakeups).or_else(keys).or_else(alerts)
     }
+}
+
+/// The name of a key or an event among both.
+fn window_key(table: Table, digest: &str) -> String {
+    let mark = if table == Table::Events { EVENT_MARK } else { KEY_MARK };
+    format!("{mark}{digest}")
 }
 
 fn job_text(row: &JobRow) -> String {

@@ -166,10 +166,12 @@ impl Comparison<'_, '_> {
             }
         }
         expected.keep_keys_alone();
-        let mut keys = Cursor::starting_at(Table::Keys, Some(name));
-        while let Some(row) = keys.take_of(self.view, name).await? {
-            if let Some(fault) = contradicts(tenant, Table::Keys, &row, &mut expected) {
-                return Ok(Err(fault));
+        for table in [Table::Keys, Table::Events] {
+            let mut keys = Cursor::starting_at(table, Some(name));
+            while let Some(row) = keys.take_of(self.view, name).await? {
+                if let Some(fault) = contradicts(tenant, table, &row, &mut expected) {
+                    return Ok(Err(fault));
+                }
             }
         }
         Ok(Ok(expected))
