@@ -101,8 +101,9 @@ pub(super) async fn tenant(
 ) -> Result<axum::Json<TenantDetailAnswer>> {
     let tenant = web.identity.tenant(id).await?;
     let usage = web.tenants.usage(id).await?;
+    let (grants, enforcement) = web.tenants.exceptions(id).await?;
     let actor = web.tenants.inspect_tenant(id).await?;
-    Ok(axum::Json(TenantDetailAnswer { tenant, usage, actor }))
+    Ok(axum::Json(TenantDetailAnswer { tenant, usage, grants, enforcement, actor }))
 }
 
 /// Puts a plan of the catalogue in force, whatever was paid for: at once, or when the open period

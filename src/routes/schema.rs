@@ -14,9 +14,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use admin::{
-    ActorAnswer, EnforcementBody, ExtensionBody, GrantBody, GrantEndedAnswer, GrantedAnswer,
-    LevelAnswer, NodeAnswer, PlanBody, PlanChangeBody, RevokeBody, TenantDetailAnswer,
-    TenantListedAnswer, TenantShape,
+    ActorAnswer, EnforcementBody, ExtensionBody, GrantBody, GrantEndedAnswer, GrantListedAnswer,
+    GrantedAnswer, LevelAnswer, NodeAnswer, PlanBody, PlanChangeBody, RevokeBody,
+    TenantDetailAnswer, TenantListedAnswer, TenantShape,
 };
 pub use clock::{AdvanceBody, AdvancedAnswer};
 pub use login::{
@@ -34,7 +34,7 @@ pub use studio::{
 pub use usage::{
     CommitBody, ConsumedAnswer, ConsumedItemAnswer, ExtendBody, FeatureAnswer, HistoryAnswer,
     HistoryPoint, ItemBody, ItemsBody, MeterAnswer, OverageAnswer, PeriodAnswer, ReservationAnswer,
-    ReserveBody, ReservedItemAnswer, UsageAnswer,
+    ReserveBody, ReservedItemAnswer, SpendAnswer, UsageAnswer,
 };
 
 /// An error, as `application/problem+json`.

@@ -148,6 +148,23 @@ async fn a_spend_cap_lets_a_plan_with_overage_go_on_until_it_is_spent() {
     assert_eq!(consume("b", 1).await.code(), "quota-exceeded");
     let set = put(&owner, CAP, &json!({ "amount_minor": 100 })).await;
     assert_eq!((set.status, &set.body), (200, &json!({ "amount_minor": 100, "currency": "usd" })));
+    let over = consume("c", 15).await;
+    assert_eq!((over.status, &over.body["items"][0]["over"]), (200, &json!(15)), "{over:?}");
+    let refused = consume("d", 6).await;
+    assert_eq!((refused.status, refused.code()), (402, "spend-cap-reached"), "{refused:?}");
+    assert_eq!(
+        (&refused.body["cap_minor"], &refused.body["spent_minor"]),
+        (&json!(100), &json!(75))
+    );
+    assert_eq!(consume("e", 5).await.status, 200);
+
+    let overage = meter(&api, "images").await["overage"].clone();
+    let expected = json!({ "allowed": true, "units": 20, "amount_minor": 100, "currency": "usd" });
+    assert_eq!(overage, expected);
+    let usage = api.get("/api/usage").await.unwrap().body;
+    let spend =
+        json!({ "cap_minor": 100, "spent_minor": 100, "committed_minor": 100, "currency": "usd" });
+    assert_eq!(usage["spend"], spend);
 }
 
 #[tokio::test]
@@ -196,7 +213,13 @@ async fn a_grant_comes_on_top_of_the_limit_until_it_is_taken_back() {
     let whose = json!({ "tenant_id": id });
     let first = revoke(given.body["id"].as_str().unwrap());
     let ended = operator.post(&first, &whose).await.unwrap();
-    assert_eq!((ended.status, &ended.body["id"]), (200, &given.body["id"]), "{ended:?}");
+    assert_eq!((ended.status, &ended.body["lost"]), (200, &json!(30)), "{ended:?}");
+    let shown = operator.get(&format!("/api/admin/tenants/{id}")).await.unwrap().body;
+    assert_eq!(shown["grants"][0]["id"], extended.body["id"], "{shown}");
+    assert_eq!(
+        (shown["grants"].as_array().unwrap().len(), &shown["enforcement"]),
+        (1, &json!("enforced"))
+    );
     for gone in [first, revoke("grt_00000000000000000000000001"), revoke("x")] {
         assert_eq!(operator.post(&gone, &whose).await.unwrap().status, 404, "{gone}");
     }

@@ -8,7 +8,7 @@ use crate::tenant::call::{Answer, CallContext, TenantError};
 use crate::tenant::period::Cycle;
 use crate::tenant::plan::PlanName;
 use crate::tenant::quota::{
-    Command, Enforcement, GrantEnded, GrantTerms, Granted, Outcome, PlanChange, SpendCap,
+    Command, Enforcement, GrantEnded, GrantTerms, GrantView, Granted, Outcome, PlanChange, SpendCap,
 };
 use crate::tenant::state::TenantOutcome;
 
@@ -56,6 +56,18 @@ impl Tenants {
     /// Tells how much overage a period may cost.
     pub async fn spend_cap(&self, tenant: TenantId) -> Result<SpendCap, TenantError> {
         self.read(tenant, |life| Ok(life.book.state().quota().spend_cap())).await
+    }
+
+    /// Tells what holds for this tenant beside its plan: grants, and whether limits refuse.
+    pub async fn exceptions(
+        &self,
+        tenant: TenantId,
+    ) -> Result<(Vec<GrantView>, Enforcement), TenantError> {
+        self.read(tenant, |life| {
+            let quota = life.book.state().quota();
+            Ok((quota.grants(), quota.enforcement()))
+        })
+        .await
     }
 
     /// Makes a name for a grant.

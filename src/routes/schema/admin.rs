@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tenantry_actors::clock::Timestamp;
 use tenantry_actors::identity::TenantSummary;
 use tenantry_actors::tenant::inspect::TenantReport;
-use tenantry_actors::tenant::quota::{Enforcement, UsageReport};
+use tenantry_actors::tenant::quota::{Enforcement, GrantView, UsageReport};
 use utoipa::ToSchema;
 
 use super::UsageAnswer;
@@ -53,9 +53,37 @@ pub struct TenantDetailAnswer {
     /// Where it stands.
     #[schema(value_type = UsageAnswer)]
     pub usage: UsageReport,
+    /// Units on top of its limits, in the order in which they are used.
+    #[schema(value_type = Vec<GrantListedAnswer>)]
+    pub grants: Vec<GrantView>,
+    /// Whether its limits refuse: `enforced` or `shadow`.
+    #[schema(value_type = String)]
+    pub enforcement: Enforcement,
     /// Its actor.
     #[schema(value_type = ActorAnswer)]
     pub actor: TenantReport,
+}
+
+/// Units on top of a limit of which something is left.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GrantListedAnswer {
+    /// The grant's name.
+    pub id: String,
+    /// The meter.
+    pub meter: String,
+    /// Units.
+    pub amount: u64,
+    /// Of several grants the one with the lowest is used first.
+    pub priority: u8,
+    /// When what is left of it is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Whether what is left of it outlives the period.
+    pub rollover: bool,
+    /// `operator`, `extension` or `top_up`.
+    pub source: String,
+    /// Units that can still be taken.
+    pub left: u64,
 }
 
 /// A tenant's actor.

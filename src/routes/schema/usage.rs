@@ -194,6 +194,8 @@ pub struct OverageAnswer {
     pub units: u64,
     /// What they cost so far.
     pub amount_minor: i64,
+    /// The currency.
+    pub currency: String,
 }
 
 /// Usage over time.
