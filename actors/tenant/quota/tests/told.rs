@@ -72,6 +72,18 @@ fn a_closed_period_takes_events_for_a_day() {
 }
 
 #[test]
+fn an_event_at_the_boundary_is_of_the_new_period() {
+    let mut world = World::new(100);
+    world.now = at("2026-12-01T10:00:00Z");
+    let events = vec![event(1, 1, "2026-12-01T00:00:00Z"), event(2, 2, "2026-11-30T23:59:59Z")];
+
+    let applied = world.quota.apply(&Command::Record { events }, world.now);
+
+    let (_, Fact::Recorded { late, .. }) = &applied.facts[0] else { panic!("{applied:?}") };
+    assert_eq!(late.iter().map(|late| late.amount).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn events_may_pass_the_limit_and_are_flagged_there() {
     let mut world = World::new(100);
     let applied = world
