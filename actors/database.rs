@@ -37,6 +37,8 @@ pub(crate) mod revocations;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod webhook_deliveries;
+pub(crate) mod webhook_endpoints;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -6,7 +6,7 @@
 mod access_token;
 mod accounts;
 mod api_key;
-mod audit;
+pub(crate) mod audit;
 mod credentials;
 mod email;
 mod error;

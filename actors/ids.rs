@@ -9,7 +9,7 @@ use std::str::FromStr;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 
 /// 128 bits in base32 are 26 characters; the first one carries three bits.
 const SUFFIX_LENGTH: usize = 26;
@@ -53,8 +53,12 @@ fn decode(prefix: &str, text: &str) -> Option<u128> {
 fn generate(clock: &dyn Clock) -> u128 {
     let mut random = [0u8; 10];
     SystemRandom::new().fill(&mut random).expect("the system's random generator works");
-    let millis = u64::try_from(clock.now().as_micros() / 1000).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().as_u128()
+    timed(clock.now(), &random)
+}
+
+fn timed(at: Timestamp, chance: &[u8; 10]) -> u128 {
+    let millis = u64::try_from(at.as_micros() / 1000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, chance).into_uuid().as_u128()
 }
 
 macro_rules! id {
@@ -70,6 +74,12 @@ macro_rules! id {
             /// Makes a fresh identifier, ordered by the clock's time.
             pub fn generate(clock: &dyn Clock) -> Self {
                 Self(generate(clock))
+            }
+
+            /// Derives an identifier: the same time and bytes always give the same one, so that
+            /// what is done twice is named once.
+            pub fn derived(at: Timestamp, bytes: &[u8; 10]) -> Self {
+                Self(timed(at, bytes))
             }
 
             /// Wraps the 128 bits as they are.
@@ -164,6 +174,10 @@ id!(/// Names an export of a tenant's or a person's data.
     ExportId, "exp");
 id!(/// Names an event.
     EventId, "evt");
+id!(/// Names an address that webhooks go to.
+    EndpointId, "wep");
+id!(/// Names one event on its way to one address.
+    DeliveryId, "dlv");
 id!(/// Names one request, for logs and support.
     RequestId, "req");
 

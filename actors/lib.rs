@@ -14,3 +14,4 @@ pub mod root;
 pub mod storage;
 pub mod studio;
 pub mod tenant;
+pub mod webhooks;

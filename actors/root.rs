@@ -4,7 +4,7 @@
 //! root ─ database ─ journal (committer, projector)
 //!      ─ storage ─ studio pools
 //!      ─ tenants (lazy restart, quarantine) ─ tenant …
-//!      ─ identity ─ relays: mail, intents
+//!      ─ identity ─ relays: mail, intents, webhooks
 //! ```
 //!
 //! **Invariant:** nothing is served before the projections have caught up, and at the end nothing
@@ -30,6 +30,7 @@ use crate::storage::{Storage, StorageError, StorageSettings};
 use crate::studio::{Studio, StudioError, StudioSettings};
 use crate::tenant::plan::Catalogue;
 use crate::tenant::{TenantDeps, TenantError, TenantSettings, Tenants};
+use crate::webhooks::{WebhookDeps, WebhookError, WebhookSettings, Webhooks};
 
 /// What each part of the end may take of the budget at the least.
 const RELAYS_SHARE: Duration = Duration::from_secs(2);
@@ -57,6 +58,8 @@ pub struct HouseSettings {
     pub studio: StudioSettings,
     /// The mail server.
     pub mail: MailSettings,
+    /// Outgoing webhooks.
+    pub webhooks: WebhookSettings,
     /// Logins and tokens.
     pub identity: IdentitySettings,
     /// Limits and times of tenants.
@@ -103,6 +106,9 @@ pub enum HouseError {
     /// Mail.
     #[error("mail does not start")]
     Mail(#[from] MailError),
+    /// Outgoing webhooks.
+    #[error("webhooks do not start")]
+    Webhooks(#[from] WebhookError),
     /// Logins.
     #[error("identity does not start")]
     Identity(#[from] IdentityError),
@@ -128,6 +134,8 @@ pub struct House {
     pub keys: KeyRing,
     /// Mail on its way.
     pub mail: Mail,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
     /// The database, for reports.
     pub database: Database,
     /// Changes from the identity plane on their way to tenants.
@@ -180,6 +188,7 @@ impl House {
         let common = Common { database, keys, clock, relays };
         let (identity, mail) = common.identity(settings.mail, settings.identity).await?;
         let intents = common.intents(&tenants).await;
+        let webhooks = common.webhooks(settings.webhooks)?;
         let Common { database, keys, clock, relays } = common;
         let health = settings.health;
         register(&health, &journal, &storage, &studio, &mail);
@@ -192,6 +201,7 @@ impl House {
             catalogue,
             keys,
             mail,
+            webhooks,
             database,
             intents,
             health,
@@ -302,6 +312,16 @@ impl Common {
         });
         started.await;
         intents
+    }
+
+    fn webhooks(&self, settings: WebhookSettings) -> Result<Webhooks, WebhookError> {
+        Webhooks::start(WebhookDeps {
+            database: self.database.clone(),
+            keys: self.keys.clone(),
+            clock: Arc::clone(&self.clock),
+            tasks: self.relays.clone(),
+            settings,
+        })
     }
 }
 

@@ -96,6 +96,7 @@ fn settings(world: &World, data_dir: PathBuf) -> anyhow::Result<ServerSettings> 
         ("IMAGE_API_KEY", "playground".to_owned()),
         ("SPEECH_API_URL", world.speech_url()),
         ("SPEECH_API_KEY", "playground".to_owned()),
+        ("TENANTRY__WEBHOOKS__REACH", "local".to_owned()),
     ];
     Ok(ServerSettings {
         binary,

@@ -1,4 +1,5 @@
-//! The outside world as real network servers: mail, image and speech providers, each breakable.
+//! The outside world as real network servers: mail, image and speech providers and a receiver of
+//! webhooks, each breakable.
 //!
 //! One HTTP listener serves the providers, the mailbox page and the switches; a second one speaks SMTP.
 //! Nothing is kept on disk, and every list is bounded.
@@ -8,6 +9,7 @@ mod image;
 mod log;
 mod mailbox;
 mod pages;
+mod receiver;
 mod smtp;
 mod speech;
 mod switches;
@@ -22,6 +24,7 @@ use tokio::net::TcpListener;
 
 pub use log::{Log, Seen};
 pub use mailbox::{Mail, Mailbox};
+pub use receiver::{Hook, Receiver};
 pub use switches::{Mode, Service, Setting, Switches};
 
 /// How long the world's tasks may take to end before they are aborted.
@@ -51,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) switches: Switches,
     pub(crate) mailbox: Mailbox,
     pub(crate) log: Log,
+    pub(crate) receiver: Receiver,
     pub(crate) is_spoken: bool,
 }
 
@@ -103,6 +107,18 @@ impl World {
     #[must_use]
     pub fn speech_url(&self) -> String {
         format!("{}/speech", self.url())
+    }
+
+    /// The address of a receiver of webhooks; each name is a place of its own.
+    #[must_use]
+    pub fn receiver_url(&self, name: &str) -> String {
+        format!("{}/receiver/{name}", self.url())
+    }
+
+    /// The webhooks that arrived.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver {
+        &self.shared.receiver
     }
 
     /// The switches that break services.

@@ -161,6 +161,7 @@ fn web(
     Web::new(WebParts {
         tenants: house.tenants.clone(),
         identity: house.identity.clone(),
+        webhooks: house.webhooks.clone(),
         storage: house.storage.clone(),
         voices: house.studio.voices(),
         catalogue: house.catalogue.clone(),

@@ -18,7 +18,7 @@ use toml::{Table, Value};
 use field::{Field, Number};
 use sections::{
     DatabaseSection, General, Http, Limits, Login, MailSection, Mode, Ops, StorageSection,
-    StudioSection, Telemetry,
+    StudioSection, Telemetry, WebhookReach, WebhooksSection,
 };
 
 /// Environment variables begin with this.
@@ -38,6 +38,8 @@ pub struct Config {
     pub database: DatabaseSection,
     /// Outgoing mail.
     pub mail: MailSection,
+    /// Outgoing webhooks.
+    pub webhooks: WebhooksSection,
     /// Login.
     pub login: Login,
     /// The studio.
@@ -63,6 +65,7 @@ pub fn all_fields() -> impl Iterator<Item = &'static Field> {
         Ops::FIELDS,
         DatabaseSection::FIELDS,
         MailSection::FIELDS,
+        WebhooksSection::FIELDS,
         Login::FIELDS,
         StudioSection::FIELDS,
         StorageSection::FIELDS,
@@ -95,7 +98,7 @@ impl Config {
 
         let sections = ["http", "ops", "database", "mail", "login", "studio", "storage", "limits"];
         let mut parts: BTreeMap<&str, Value> = BTreeMap::new();
-        for name in sections.into_iter().chain(["telemetry"]) {
+        for name in sections.into_iter().chain(["telemetry", "webhooks"]) {
             if let Some(value) = table.remove(name) {
                 parts.insert(name, value);
             }
@@ -106,6 +109,7 @@ impl Config {
             ops: read("ops", section("ops"), &mut errors),
             database: read("database", section("database"), &mut errors),
             mail: read("mail", section("mail"), &mut errors),
+            webhooks: read("webhooks", section("webhooks"), &mut errors),
             login: read("login", section("login"), &mut errors),
             studio: read("studio", section("studio"), &mut errors),
             storage: read("storage", section("storage"), &mut errors),
@@ -201,6 +205,10 @@ impl Config {
         need(
             self.general.operator_token.as_ref().is_some_and(|t| t.expose().len() >= 32),
             "production: set `TENANTRY__OPERATOR_TOKEN` to at least 32 characters",
+        );
+        need(
+            self.webhooks.reach == WebhookReach::Public,
+            "production: `webhooks.reach` must be `public`, or tenants reach your own network",
         );
         let weak = self.login.jwt_secret.as_ref().is_some_and(|s| s.expose().len() < 32);
         need(!weak, "production: `JWT_SECRET` needs at least 32 characters");

@@ -20,6 +20,7 @@ pub mod schema;
 mod sessions;
 pub(crate) mod templates;
 mod usage;
+mod webhooks;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -37,6 +38,7 @@ use tenantry_actors::storage::Storage;
 use tenantry_actors::studio::voices::Voices;
 use tenantry_actors::tenant::plan::Catalogue;
 use tenantry_actors::tenant::{Answer, Tenants};
+use tenantry_actors::webhooks::Webhooks;
 use tenantry_supervision::spawn::{Tasks, spawn};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -63,6 +65,8 @@ pub struct WebParts {
     pub tenants: Tenants,
     /// The identity plane.
     pub identity: Identity,
+    /// Outgoing webhooks.
+    pub webhooks: Webhooks,
     /// Files.
     pub storage: Storage,
     /// Languages that can be spoken.
@@ -161,6 +165,11 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(admin::grants::grant))
         .routes(routes!(admin::grants::extend))
         .routes(routes!(admin::grants::revoke))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::change, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::resend))
 }
 
 /// The API's router.

@@ -20,6 +20,7 @@ use crate::retry::Retryable;
 
 mod types;
 
+use types::Doubling;
 pub use types::{BreakerError, BreakerSettings, BreakerState};
 
 /// What is called after each change of state.
@@ -62,25 +63,36 @@ struct Inner {
     settings: BreakerSettings,
     machine: Mutex<Machine>,
     hook: Option<Hook>,
+    /// Whether it is the only one of its name, so that a gauge can show its state.
+    is_shown: bool,
 }
 
 impl Breaker {
     /// Makes a closed breaker.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Self {
-        Self::build(settings, None)
+        Self::build(settings, None, true)
+    }
+
+    /// Makes a closed breaker that shares its name with others: its calls and changes of state are
+    /// counted under the name, and no gauge shows its state.
+    #[must_use]
+    pub fn one_of_many(settings: BreakerSettings) -> Self {
+        Self::build(settings, None, false)
     }
 
     /// Makes a closed breaker that calls a hook after each change of state, besides the metrics.
     #[must_use]
     pub fn with_hook(settings: BreakerSettings, hook: Hook) -> Self {
-        Self::build(settings, Some(hook))
+        Self::build(settings, Some(hook), true)
     }
 
-    fn build(settings: BreakerSettings, hook: Option<Hook>) -> Self {
-        metrics::gauge!(BREAKER_STATE, "dependency" => settings.name).set(0.0);
+    fn build(settings: BreakerSettings, hook: Option<Hook>, is_shown: bool) -> Self {
+        if is_shown {
+            metrics::gauge!(BREAKER_STATE, "dependency" => settings.name).set(0.0);
+        }
         let machine = Mutex::new(Machine::new(&settings));
-        Self { inner: Arc::new(Inner { settings, machine, hook }) }
+        Self { inner: Arc::new(Inner { settings, machine, hook, is_shown }) }
     }
 
     /// Calls the dependency, unless the breaker is open. A retryable error counts against it, any
@@ -170,7 +182,9 @@ impl Breaker {
     fn announce(&self, moved: Option<BreakerState>) {
         let Some(to) = moved else { return };
         let name = self.name();
-        metrics::gauge!(BREAKER_STATE, "dependency" => name).set(to.as_gauge());
+        if self.inner.is_shown {
+            metrics::gauge!(BREAKER_STATE, "dependency" => name).set(to.as_gauge());
+        }
         metrics::counter!(BREAKER_TRANSITIONS_TOTAL, "dependency" => name, "to" => to.as_str())
             .increment(1);
         tracing::info!(dependency = name, state = to.as_str(), "breaker changed state");
@@ -320,23 +334,6 @@ impl Machine {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.generation += 1;
-    }
-}
-
-/// Durations that double up to a maximum.
-#[derive(Clone, Debug)]
-struct Doubling {
-    next: Duration,
-    max: Duration,
-}
-
-impl Iterator for Doubling {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = self.next.min(self.max);
-        self.next = now.saturating_mul(2).min(self.max);
-        Some(now)
     }
 }
 

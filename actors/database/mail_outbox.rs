@@ -12,6 +12,9 @@ use crate::journal::changes::Changes;
 const OUTBOX: &str = "mail_outbox";
 /// How long an alert is tried: after a day it is no news.
 const ALERT_S: u64 = 24 * 60 * 60;
+/// When an alert is due first. Not at its entry's time: a tenant with a clock of its own may be
+/// years away.
+const AT_ONCE: i64 = 0;
 
 const INSERT: &str = "INSERT INTO mail_outbox (id, kind, tenant_id, facts, secret_sealed, state, \
      attempts, due_at, created_at, expires_at) \
@@ -106,7 +109,7 @@ pub(super) async fn insert_alerts(
                 (&facts).into(),
                 pending,
                 number(0_i64),
-                number(at),
+                number(AT_ONCE),
                 number(at),
                 number(until),
             ];

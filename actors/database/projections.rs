@@ -3,6 +3,7 @@
 use sqlx::{Acquire, Row};
 
 use super::many::{Many, Value};
+use super::webhook_deliveries::owed;
 use super::{Session, StoreError, SystemTx, mail_outbox};
 use crate::ids::TenantId;
 use crate::journal::changes::Changes;
@@ -119,7 +120,8 @@ async fn apply_to(
     ADD_USAGE.run(connection, &values).await?;
     apply_jobs(connection, &names, changes).await?;
     apply_wakeups(connection, &names, changes).await?;
-    mail_outbox::insert_alerts(connection, &names, changes).await
+    mail_outbox::insert_alerts(connection, &names, changes).await?;
+    owed::insert(connection, &names, changes).await
 }
 
 async fn apply_jobs(

@@ -131,6 +131,8 @@ async fn every_statement_can_be_prepared() {
         sessions::statements(),
         tenants::statements(),
         users::statements(),
+        webhook_deliveries::statements(),
+        webhook_endpoints::statements(),
     ];
     for sql in families.concat() {
         main.connection().prepare(sqlx::SqlStr::from_static(sql)).await.expect(sql);

@@ -9,11 +9,10 @@ use crate::ids::TenantId;
 use crate::mail::UsageFacts;
 use crate::tenant::quota::{Charge, EventDigest, Fact, RecordedEvent};
 use crate::tenant::steps::{JobFact, JobState};
+use crate::webhooks::Notice;
 
 /// Microseconds of a day.
 const DAY_MICROS: i64 = 86_400_000_000;
-/// From which threshold on the owners get a mail: half of a limit is nothing to act on.
-const MAIL_FROM_PERCENT: u8 = 80;
 
 /// The subject of a tenant whose time stands still: as long as it is there, nothing else that the
 /// tenant has in the list wakes it.
@@ -65,6 +64,8 @@ pub(crate) struct Changes {
     /// By subject; none means that there is nothing to wake for any more.
     pub(crate) wakeups: BTreeMap<String, Option<i64>>,
     pub(crate) alerts: Vec<Alert>,
+    /// What endpoints may want to know.
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// Why a line changes nothing in the projections.
@@ -90,6 +91,7 @@ impl Changes {
             jobs: BTreeMap::new(),
             wakeups: BTreeMap::new(),
             alerts: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -112,6 +114,7 @@ impl Changes {
             self.keys.insert(digest.clone(), UsedKey { seq: line.seq, used_at });
         }
         self.alerts.extend(alert(line));
+        self.notices.extend(Notice::all_of(line));
         match &line.body {
             EntryBody::Usage(fact) => self.add_usage_fact(fact, line.seq, line.at),
             EntryBody::Job(fact) => self.add_job_fact(fact, line.at),
@@ -264,8 +267,7 @@ fn alert(line: &Line) -> Option<Alert> {
     };
     let (percent, used, limit) = (*percent, *used, *limit);
     let facts = UsageFacts { meter: meter.as_str().to_owned(), percent, used, limit };
-    let alert = Alert { seq: line.seq, at: line.at, facts };
-    (percent >= MAIL_FROM_PERCENT).then_some(alert)
+    Some(Alert { seq: line.seq, at: line.at, facts })
 }
 
 /// Whether units came or went: a level's day is the change of its level.

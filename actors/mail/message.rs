@@ -35,6 +35,28 @@ pub(crate) struct UsageFacts {
     pub(crate) limit: u64,
 }
 
+/// What a mail about a webhook endpoint tells that was switched off.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct EndpointFacts {
+    pub(super) endpoint: String,
+    /// `failing`, or `gone`.
+    pub(super) reason: String,
+}
+
+#[derive(Template)]
+#[template(path = "webhook_disabled.txt")]
+struct EndpointText<'a> {
+    endpoint: &'a str,
+    is_gone: bool,
+}
+
+#[derive(Template)]
+#[template(path = "webhook_disabled.html")]
+struct EndpointHtml<'a> {
+    endpoint: &'a str,
+    is_gone: bool,
+}
+
 #[derive(Template)]
 #[template(path = "login.txt")]
 struct LoginText<'a> {
@@ -124,6 +146,17 @@ impl Content {
             subject: format!("{percent} % of {meter} is used"),
             text: UsageText { meter, percent, used, limit, usage_url }.render()?,
             html: UsageHtml { meter, percent, used, limit, usage_url }.render()?,
+        })
+    }
+
+    /// Writes a mail about a webhook endpoint that was switched off.
+    pub(super) fn endpoint(facts: &EndpointFacts) -> Result<Self, askama::Error> {
+        let endpoint = facts.endpoint.as_str();
+        let is_gone = facts.reason == "gone";
+        Ok(Self {
+            subject: "A webhook endpoint was switched off".to_owned(),
+            text: EndpointText { endpoint, is_gone }.render()?,
+            html: EndpointHtml { endpoint, is_gone }.render()?,
         })
     }
 }

@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use tenantry_supervision::breaker::{BreakerError, BreakerState};
 use tenantry_supervision::retry::RetryPolicy;
 
-use super::message::{Content, Sender, UsageFacts};
+use super::message::{Content, EndpointFacts, Sender, UsageFacts};
 use super::secret::OpenedSecret;
 use super::transport::{CONNECTIONS, SendError, Transport};
 use super::{MailDeps, SEND_TIMEOUT};
@@ -230,6 +230,12 @@ impl Relay {
                 let facts: UsageFacts = serde_json::from_str(facts).map_err(|_| Unwritable::Row)?;
                 let to = self.owners(row).await?;
                 Ok((to, Content::usage(&facts, &self.deps.settings.public_url)?))
+            }
+            "webhook_disabled" => {
+                let facts = row.facts.as_deref().ok_or(Unwritable::Row)?;
+                let facts: EndpointFacts =
+                    serde_json::from_str(facts).map_err(|_| Unwritable::Row)?;
+                Ok((self.owners(row).await?, Content::endpoint(&facts)?))
             }
             _ => Err(Unwritable::Row),
         }

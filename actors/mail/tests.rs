@@ -283,9 +283,10 @@ async fn an_alert_of_much_usage_goes_to_the_owners_once_however_often_it_is_proj
     }
 
     let mails = world.sink.mails();
-    assert_eq!(mails.len(), 2);
-    let text = mails[1].unfolded();
-    assert_eq!(mails[1].recipients, [ADA]);
+    assert_eq!(mails.len(), 3);
+    assert!(mails[1].unfolded().contains("Subject: 50 % of images is used"));
+    let text = mails[2].unfolded();
+    assert_eq!(mails[2].recipients, [ADA]);
     assert!(text.contains("Subject: 80 % of images is used"), "{text}");
     assert!(text.contains("400 of 500"), "{text}");
     assert!(text.contains("https://app.example.test/usage"), "{text}");

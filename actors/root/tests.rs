@@ -9,6 +9,7 @@ use crate::intents::{self, Intent};
 use crate::studio::Tools;
 use crate::tenant::CallContext;
 use crate::tenant::quota::{Item, PlanChange};
+use crate::webhooks::WebhookSettings;
 
 async fn house(folder: &Path) -> House {
     let public_url = "http://localhost:8080".to_owned();
@@ -26,6 +27,7 @@ async fn house(folder: &Path) -> House {
             speech_workers: 1,
             video_workers: 1,
         },
+        webhooks: WebhookSettings::default(),
         mail: MailSettings::new(None, "Tenantry <noreply@localhost>".into(), public_url.clone()),
         identity: IdentitySettings {
             public_url,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Form, Path, Query, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::switches::{Mode, Service, Setting};
-use super::{Shared, image, pages, speech};
+use super::{Hook, Shared, image, pages, receiver, speech};
 
 /// Clients at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -51,6 +51,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/mailbox/api/messages/{id}", get(message))
         .route("/image/v1/images/generations", post(draw))
         .route("/speech/v1/audio/speech", post(speak))
+        .route("/receiver/{name}", post(receive))
         .with_state(shared)
 }
 
@@ -241,6 +242,29 @@ async fn provide<T: DeserializeOwned>(
         Ok(request) => Provided::Request(request),
         Err(error) => Provided::Refused(image::refused(&error.to_string())),
     }
+}
+
+/// Takes a webhook. As nonsense it redirects, which nobody who signs a message may follow.
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mode = shared.switches.get(Service::Receiver).mode;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    shared.log.add(Service::Receiver, mode, &body);
+    let status = match shared.switches.before_answer(Service::Receiver).await {
+        Mode::Failing => StatusCode::INTERNAL_SERVER_ERROR,
+        Mode::Garbage => StatusCode::FOUND,
+        Mode::Healthy | Mode::Slow | Mode::Hanging => StatusCode::NO_CONTENT,
+    };
+    shared.receiver.add(Hook::new(&name, &headers, body, status.as_u16()));
+    if status == StatusCode::FOUND {
+        let elsewhere = [(LOCATION, format!("/receiver/{}", receiver::REDIRECTED))];
+        return (status, elsewhere).into_response();
+    }
+    status.into_response()
 }
 
 fn missing(what: &str) -> Response {

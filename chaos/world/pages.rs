@@ -15,6 +15,11 @@ fn describe(service: Service) -> (&'static str, &'static str) {
         Service::Mail => ("Mail server", "Takes every mail over SMTP and keeps it in the mailbox."),
         Service::Image => ("Image provider", "Draws a picture for a prompt, as OpenAI's API does."),
         Service::Speech => ("Speech provider", "Speaks a text as a WAV, as OpenAI's API does."),
+        Service::Receiver => (
+            "Webhook receiver",
+            "Takes webhooks at <code>/receiver/any-name</code>, and shows them at \
+             <code>GET /api/world/receiver</code>.",
+        ),
     }
 }
 

@@ -20,17 +20,20 @@ pub enum Service {
     Image,
     /// The speech provider.
     Speech,
+    /// A customer's receiver of webhooks.
+    Receiver,
 }
 
 impl Service {
     /// Every service, in the order of pages.
-    pub const ALL: [Self; 3] = [Self::Mail, Self::Image, Self::Speech];
+    pub const ALL: [Self; 4] = [Self::Mail, Self::Image, Self::Speech, Self::Receiver];
 
     fn index(self) -> usize {
         match self {
             Self::Mail => 0,
             Self::Image => 1,
             Self::Speech => 2,
+            Self::Receiver => 3,
         }
     }
 }
@@ -127,6 +130,7 @@ impl fmt::Display for Service {
             Self::Mail => "mail",
             Self::Image => "image",
             Self::Speech => "speech",
+            Self::Receiver => "receiver",
         })
     }
 }

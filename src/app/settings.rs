@@ -13,10 +13,12 @@ use tenantry_actors::studio::{ProviderSettings, StudioSettings, Tools};
 use tenantry_actors::tenant::TenantSettings;
 use tenantry_actors::tenant::plan::{Catalogue, CatalogueError};
 use tenantry_actors::tenant::steps::StepTimeouts;
+use tenantry_actors::webhooks::{Reach, WebhookSettings};
 use tenantry_supervision::health::Registry;
 
 use crate::config::Config;
 use crate::config::field::{Number, Secret, Span};
+use crate::config::sections::WebhookReach;
 
 /// What the configuration names and what cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,7 @@ pub(super) fn house(
             config.mail.from.clone(),
             public_url.to_owned(),
         ),
+        webhooks: webhooks(config),
         identity: identity(config, public_url),
         tenants: tenants(config),
         clock,
@@ -130,6 +133,14 @@ fn studio(config: &Config) -> StudioSettings {
         speech_workers: count(studio.speech_workers),
         video_workers: count(studio.video_workers),
     }
+}
+
+fn webhooks(config: &Config) -> WebhookSettings {
+    let reach = match config.webhooks.reach {
+        WebhookReach::Public => Reach::Public,
+        WebhookReach::Local => Reach::Local,
+    };
+    WebhookSettings { reach }
 }
 
 fn tenants(config: &Config) -> TenantSettings {

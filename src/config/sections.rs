@@ -30,6 +30,17 @@ pub enum LogFormat {
     Text,
 }
 
+/// How far outgoing webhooks may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WebhookReach {
+    /// Over https to public addresses alone.
+    #[default]
+    Public,
+    /// Also without encryption, and to this machine and its network.
+    Local,
+}
+
 const fn local(port: u16) -> Listen {
     Listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
 }
@@ -105,6 +116,15 @@ section! {
         smtp_url: Option<Secret> = None, env "SMTP_URL";
         /// The sender of every message.
         from: String = "Tenantry <no-reply@localhost>".to_owned(), env "MAIL_FROM";
+    }
+}
+
+section! {
+    /// Outgoing webhooks.
+    WebhooksSection in "webhooks" {
+        /// `public`: over https to public addresses alone. `local`, for development: also without
+        /// encryption, and to this machine and its network.
+        reach: WebhookReach = WebhookReach::Public;
     }
 }
 

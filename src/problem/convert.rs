@@ -6,6 +6,7 @@ use tenantry_actors::storage::StorageError;
 use tenantry_actors::studio::plan::FieldError;
 use tenantry_actors::tenant::TenantError;
 use tenantry_actors::tenant::quota::Refusal;
+use tenantry_actors::webhooks::WebhookError;
 
 use super::{Problem, ProblemKind};
 
@@ -141,6 +142,25 @@ impl From<IdentityError> for Problem {
                 Self::new(ProblemKind::Unavailable).retry_after(UNAVAILABLE_RETRY_S)
             }
             IdentityError::Key(_) | IdentityError::Inconsistent(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Url(fault) => Self::invalid("/url", fault.to_string()),
+            WebhookError::Overlap { .. } => Self::invalid("/overlap_seconds", error.to_string()),
+            WebhookError::TooMany { max } => Self::new(ProblemKind::TooManyWebhookEndpoints)
+                .detail(sentence(&error.to_string()))
+                .with("max", max),
+            WebhookError::NotFound => Self::new(ProblemKind::NotFound),
+            WebhookError::Disabled => Self::new(ProblemKind::WebhookEndpointDisabled),
+            WebhookError::InvalidCursor => {
+                Self::new(ProblemKind::MalformedQuery).detail("`cursor` is not one of this list")
+            }
+            WebhookError::Store(error) => error.into(),
+            WebhookError::Sender(_) => Self::internal(error),
         }
     }
 }

@@ -67,6 +67,12 @@ kinds! {
     RequestInFlight = CONFLICT "request-in-flight" "The same request is still running";
     /// The tenant has too many open reservations.
     TooManyReservations = CONFLICT "too-many-reservations" "Too many reservations are open";
+    /// The tenant has as many webhook endpoints as it may.
+    TooManyWebhookEndpoints = CONFLICT "too-many-webhook-endpoints"
+        "There are too many webhook endpoints";
+    /// The webhook endpoint is switched off.
+    WebhookEndpointDisabled = CONFLICT "webhook-endpoint-disabled"
+        "The webhook endpoint is switched off";
     /// The reservation was already ended in another way.
     ReservationSettled = CONFLICT "reservation-settled" "The reservation has already ended";
     /// The commit asks for more than is held and available.

@@ -9,6 +9,7 @@ mod login;
 mod past;
 mod studio;
 mod usage;
+mod webhooks;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,6 +36,10 @@ pub use usage::{
     CommitBody, ConsumedAnswer, ConsumedItemAnswer, ExtendBody, FeatureAnswer, HistoryAnswer,
     HistoryPoint, ItemBody, ItemsBody, MeterAnswer, OverageAnswer, PeriodAnswer, ReservationAnswer,
     ReserveBody, ReservedItemAnswer, SpendAnswer, UsageAnswer,
+};
+pub use webhooks::{
+    DeliveryAnswer, EndpointAnswer, EndpointBody, EndpointPatch, NewEndpointAnswer, RotateBody,
+    SecretAnswer,
 };
 
 /// An error, as `application/problem+json`.

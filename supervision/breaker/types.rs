@@ -1,4 +1,4 @@
-//! What a breaker is given and what it says: settings, state, error.
+//! What a breaker is given and what it says: settings, state, error, and how long it stays open.
 
 use std::fmt;
 use std::time::Duration;
@@ -74,4 +74,21 @@ pub enum BreakerError<E> {
     /// The dependency's own error.
     #[error(transparent)]
     Failed(E),
+}
+
+/// Durations that double up to a maximum.
+#[derive(Clone, Debug)]
+pub(super) struct Doubling {
+    pub(super) next: Duration,
+    pub(super) max: Duration,
+}
+
+impl Iterator for Doubling {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = self.next.min(self.max);
+        self.next = now.saturating_mul(2).min(self.max);
+        Some(now)
+    }
 }

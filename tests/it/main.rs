@@ -1,6 +1,8 @@
 //! The integration tests: real servers, real processes, and the rules that the source keeps.
 
 #[cfg(test)]
+mod alerts;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod bad_input;
@@ -38,3 +40,5 @@ mod support;
 mod test_clock;
 #[cfg(test)]
 mod videos;
+#[cfg(test)]
+mod webhooks;

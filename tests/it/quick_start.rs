@@ -11,7 +11,7 @@ use crate::support::stack;
 const PAGE: &str = include_str!("../../docs/src/quick-start.md");
 
 /// Every `bash` block of a page, in order.
-fn blocks(page: &str) -> Vec<&str> {
+pub(crate) fn blocks(page: &str) -> Vec<&str> {
     let open = "```bash\n";
     page.match_indices(open)
         .map(|(at, _)| {
