@@ -279,8 +279,6 @@ pub(super) fn statements() -> Vec<&'static str> {
         NEXT_DUE,
         DEPTH,
         PURGE,
-        ONE,
-        OF_ENDPOINT,
     ];
     all.extend(listed::statements());
     all.extend(owed::statements());
