@@ -266,19 +266,8 @@ pub(crate) async fn purge(
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
     let mut all = vec![
-        CLAIM,
-        RELEASE,
-        DELIVERED,
-        POSTPONE,
-        FAIL,
-        HAND_BACK,
-        PARK,
-        FAIL_ALL,
-        DELETE_OF,
-        RESEND,
-        NEXT_DUE,
-        DEPTH,
-        PURGE,
+        CLAIM, RELEASE, DELIVERED, POSTPONE, FAIL, HAND_BACK, PARK, FAIL_ALL, DELETE_OF, RESEND,
+        NEXT_DUE, DEPTH, PURGE,
     ];
     all.extend(listed::statements());
     all.extend(owed::statements());

@@ -98,13 +98,13 @@ fn of_usage(fact: &Fact) -> Vec<Told> {
         | Fact::PartCommitted { items, period, .. }
         | Fact::Recorded { items, period, .. } => over_limit(items, period),
         Fact::Adjusted { items, delta, period, .. } if *delta > 0 => over_limit(items, period),
-        Fact::ThresholdReached { meter, percent, used, limit, period } => {
+        Fact::ThresholdReached { meter, percent, used, limit, period, .. } => {
             let data = json!({
                 "meter": meter, "percent": percent, "used": used, "limit": limit, "period": period,
             });
             vec![Told::each(EventKind::ThresholdReached, data)]
         }
-        Fact::Expired { reservation, items, expires_at, period } => {
+        Fact::Expired { reservation, items, expires_at, period, .. } => {
             let items: Vec<Value> = items.iter().map(returned).collect();
             let data = json!({
                 "reservation_id": reservation, "expired_at": expires_at, "items": items,
