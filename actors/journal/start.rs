@@ -7,6 +7,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use data_encoding::HEXLOWER;
 use tenantry_supervision::{Task, Tasks, spawn};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::acquire;
@@ -19,13 +20,20 @@ use super::room::{Admission, MAX_QUEUED};
 use super::tail::Tail;
 use super::{Inner, Journal, JournalError, MAX_ACTIVATIONS};
 use crate::clock::SharedClock;
-use crate::database::{Database, Fatal, FatalHook, JournalWriter, journal as rows, projections};
+use crate::database::{
+    Database, Fatal, FatalHook, JournalWriter, StoreError, journal as rows, projections,
+};
 use crate::privacy::keys::SigningKey;
 
 /// How often the end of the log is signed while it grows.
 const SIGN_EVERY: Duration = Duration::from_hours(1);
 /// Rows that are read at once while the projections catch up.
 const CATCH_UP_ROWS: i64 = 64;
+/// How long the locks of an owner that was replaced are waited for; a server of ours tells
+/// PostgreSQL to end transactions that are idle for 10 s.
+const LOCKS_END_WITHIN: Duration = Duration::from_secs(30);
+/// The pause before they are tried again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What the journal needs besides the database.
 #[derive(Debug, Clone)]
@@ -165,12 +173,27 @@ async fn catch_up(
             };
             seq = last.seq;
             projector.tail.push(found.iter().map(super::read::committed_row));
-            projector.drain().await?;
+            drain(projector).await?;
             // An owner that was replaced a moment ago may still project what it committed.
             seq = seq.max(projector.tail.watermark(shard));
         }
     }
     Ok(())
+}
+
+/// Projects what was read. An owner that was paused in the middle of a projection holds its locks
+/// until the server ends its idle transaction.
+async fn drain(projector: &Projector) -> Result<(), StoreError> {
+    let until = Instant::now() + LOCKS_END_WITHIN;
+    loop {
+        match projector.drain().await {
+            Err(error @ StoreError::Busy) if Instant::now() < until => {
+                tracing::warn!(%error, "another owner's projection is waited for");
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+            drained => return drained,
+        }
+    }
 }
 
 /// 64 random bits: no two runs use the same batch ids.

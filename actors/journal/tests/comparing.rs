@@ -62,10 +62,10 @@ const TABLES: [&str; 7] =
 
 /// What is changed by hand, in which table it is found, and what is said.
 const CHANGES: &[(&str, &str, &str)] = &[
-    ("DELETE FROM chunks WHERE tenant_id LIKE '%2' AND first_seq = 1", "chunks", "entry 1: "),
+    ("DELETE FROM chunks WHERE tenant_id LIKE '%2%' AND first_seq = 1", "chunks", "entry 1: "),
     ("UPDATE chunks SET last_seq = last_seq + 1", "chunks", "numbers"),
     ("UPDATE chunks SET body = replace(body, '\"seq\":2', '\"seq\":9')", "chunks", "entry 2: "),
-    ("UPDATE chunks SET tenant_id = 'nobody' WHERE tenant_id LIKE '%2'", "chunks", "`nobody`"),
+    ("UPDATE chunks SET tenant_id = 'nobody' WHERE tenant_id LIKE '%2%'", "chunks", "`nobody`"),
     ("UPDATE usage_days SET amount = amount - 1", "usage_days", "says 3, the log says 4"),
     ("DELETE FROM usage_days", "usage_days", "images 0: it says nothing"),
     (
