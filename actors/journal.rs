@@ -7,12 +7,14 @@
 pub mod entry;
 
 mod acquire;
+mod archive;
 pub(crate) mod changes;
 mod commit;
 mod events;
 mod export;
 mod heads;
 mod incarnation;
+mod lines;
 mod listings;
 mod lost;
 pub mod metrics;
@@ -27,7 +29,7 @@ mod source;
 mod start;
 mod tail;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -6,6 +6,7 @@ pub mod identity;
 pub mod ids;
 pub mod intents;
 pub mod journal;
+pub mod ledger;
 pub mod mail;
 pub mod metrics;
 pub mod money;

@@ -24,6 +24,7 @@ use crate::identity::{Identity, IdentityDeps, IdentityError, IdentitySettings};
 use crate::ids::TenantId;
 use crate::intents::{IntentDeps, Intents};
 use crate::journal::{Journal, JournalError, JournalSettings};
+use crate::ledger::Ledger;
 use crate::mail::{Mail, MailDeps, MailError, MailSettings, Wake};
 use crate::privacy::keys::{KeyError, KeyRing, SigningKey};
 use crate::storage::{Storage, StorageError, StorageSettings};
@@ -52,6 +53,8 @@ pub struct HouseSettings {
     pub database_url: Option<String>,
     /// Meters and plans.
     pub catalogue: Catalogue,
+    /// How old a row of the journal is before it moves to a file; none moves without it.
+    pub archive_after: Option<Duration>,
     /// The tenants' files.
     pub storage: StorageSettings,
     /// Providers, programs and workers.
@@ -124,6 +127,8 @@ pub struct House {
     pub tenants: Tenants,
     /// The identity plane.
     pub identity: Identity,
+    /// The tenants' entries.
+    pub ledger: Ledger,
     /// The tenants' files.
     pub storage: Storage,
     /// What makes videos.
@@ -169,8 +174,13 @@ impl House {
         let database = Database::open(&database, &tasks).await?;
         let keys = KeyRing::open(&settings.data_dir)?;
         let signer = Arc::new(heads_key(&keys)?);
-        let journal = JournalSettings { signer: Some(signer), ..JournalSettings::default() };
+        let journal = JournalSettings {
+            signer: Some(signer),
+            archive_after: settings.archive_after,
+            ..JournalSettings::default()
+        };
         let journal = Journal::start(&database, Arc::clone(&clock), &tasks, journal).await?;
+        let ledger = Ledger::new(journal.clone(), &keys, Arc::clone(&clock))?;
         let storage = Storage::open(&settings.storage).await?;
         let studio = Studio::start(settings.studio, storage.clone(), &tasks).await?;
         let tenants = Tenants::start(TenantDeps {
@@ -196,6 +206,7 @@ impl House {
         Ok(Self {
             tenants,
             identity,
+            ledger,
             storage,
             studio,
             catalogue,

@@ -162,6 +162,7 @@ fn web(
         tenants: house.tenants.clone(),
         identity: house.identity.clone(),
         webhooks: house.webhooks.clone(),
+        ledger: house.ledger.clone(),
         storage: house.storage.clone(),
         voices: house.studio.voices(),
         catalogue: house.catalogue.clone(),

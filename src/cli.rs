@@ -63,6 +63,8 @@ enum Command {
 enum LedgerCommand {
     /// Checks every row, entry, signature and projection, and names the first that is wrong.
     Verify,
+    /// Prints the public keys that statements and heads are signed with, a JSON object a line.
+    Keys,
     /// Prints the entries of a month as JSON Lines.
     Export {
         /// The month, as `2026-11`.
@@ -156,6 +158,7 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
             Command::Migrate => commands::migrate(&config).await,
             Command::Doctor => commands::doctor(&config).await,
             Command::Ledger(LedgerCommand::Verify) => commands::verify_ledger(&config).await,
+            Command::Ledger(LedgerCommand::Keys) => commands::ledger_keys(&config),
             Command::Ledger(LedgerCommand::Export { month, tenant }) => {
                 commands::export_ledger(&config, month, *tenant).await
             }

@@ -17,8 +17,8 @@ use toml::{Table, Value};
 
 use field::{Field, Number};
 use sections::{
-    DatabaseSection, General, Http, Limits, Login, MailSection, Mode, Ops, StorageSection,
-    StudioSection, Telemetry, WebhookReach, WebhooksSection,
+    DatabaseSection, General, Http, JournalSection, Limits, Login, MailSection, Mode, Ops,
+    StorageSection, StudioSection, Telemetry, WebhookReach, WebhooksSection,
 };
 
 /// Environment variables begin with this.
@@ -36,6 +36,8 @@ pub struct Config {
     pub ops: Ops,
     /// The database.
     pub database: DatabaseSection,
+    /// The journal.
+    pub journal: JournalSection,
     /// Outgoing mail.
     pub mail: MailSection,
     /// Outgoing webhooks.
@@ -64,6 +66,7 @@ pub fn all_fields() -> impl Iterator<Item = &'static Field> {
         Http::FIELDS,
         Ops::FIELDS,
         DatabaseSection::FIELDS,
+        JournalSection::FIELDS,
         MailSection::FIELDS,
         WebhooksSection::FIELDS,
         Login::FIELDS,
@@ -96,7 +99,8 @@ impl Config {
         overlay(&mut table, &variables.into_iter().collect(), &mut errors);
         drop_empty(&mut table);
 
-        let sections = ["http", "ops", "database", "mail", "login", "studio", "storage", "limits"];
+        let sections =
+            ["http", "ops", "database", "journal", "mail", "login", "studio", "storage", "limits"];
         let mut parts: BTreeMap<&str, Value> = BTreeMap::new();
         for name in sections.into_iter().chain(["telemetry", "webhooks"]) {
             if let Some(value) = table.remove(name) {
@@ -108,6 +112,7 @@ impl Config {
             http: read("http", section("http"), &mut errors),
             ops: read("ops", section("ops"), &mut errors),
             database: read("database", section("database"), &mut errors),
+            journal: read("journal", section("journal"), &mut errors),
             mail: read("mail", section("mail"), &mut errors),
             webhooks: read("webhooks", section("webhooks"), &mut errors),
             login: read("login", section("login"), &mut errors),

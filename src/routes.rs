@@ -11,6 +11,7 @@ mod events;
 mod ingest;
 pub(crate) mod input;
 mod item;
+mod ledger;
 pub(crate) mod login;
 mod openapi;
 mod range;
@@ -33,6 +34,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tenantry_actors::clock::SharedClock;
 use tenantry_actors::identity::Identity;
+use tenantry_actors::ledger::Ledger;
 use tenantry_actors::privacy::keys::KeyRing;
 use tenantry_actors::storage::Storage;
 use tenantry_actors::studio::voices::Voices;
@@ -67,6 +69,8 @@ pub struct WebParts {
     pub identity: Identity,
     /// Outgoing webhooks.
     pub webhooks: Webhooks,
+    /// The tenants' entries.
+    pub ledger: Ledger,
     /// Files.
     pub storage: Storage,
     /// Languages that can be spoken.
@@ -157,6 +161,10 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(render::retry))
         .routes(routes!(events::watch))
         .routes(routes!(artifacts::show))
+        .routes(routes!(ledger::entries))
+        .routes(routes!(ledger::export))
+        .routes(routes!(ledger::statement))
+        .routes(routes!(ledger::keys))
         .routes(routes!(admin::node))
         .routes(routes!(admin::tenants))
         .routes(routes!(admin::tenant))

@@ -15,8 +15,17 @@ const SET_SNAPSHOT: &str = "INSERT INTO snapshots (tenant_id, seq, hash, taken_a
          taken_at = excluded.taken_at, body = excluded.body \
      WHERE snapshots.seq < excluded.seq";
 const DROP_SNAPSHOT: &str = "DELETE FROM snapshots WHERE tenant_id = $1";
+// The run that holds the next entry is found by the primary key: `last_seq` is in no index, and a
+// tenant may have very many runs.
 const BETWEEN: &str = "SELECT first_seq, body FROM chunks \
-     WHERE tenant_id = $1 AND last_seq > $2 AND first_seq <= $3 ORDER BY first_seq";
+     WHERE tenant_id = $1 AND last_seq > $2 AND first_seq >= COALESCE(\
+         (SELECT MAX(first_seq) FROM chunks WHERE tenant_id = $1 AND first_seq <= $2 + 1), 0) \
+         AND first_seq <= $3 \
+     ORDER BY first_seq";
+const SOME_AFTER: &str = "SELECT first_seq, body FROM chunks \
+     WHERE tenant_id = $1 AND last_seq > $2 AND first_seq >= COALESCE(\
+         (SELECT MAX(first_seq) FROM chunks WHERE tenant_id = $1 AND first_seq <= $2 + 1), 0) \
+     ORDER BY first_seq LIMIT $3";
 const HOLDING: &str = "SELECT first_seq, body FROM chunks \
      WHERE tenant_id = $1 AND first_seq <= $2 ORDER BY first_seq DESC LIMIT 1";
 const PAGE: &str = "SELECT tenant_id, first_seq, last_seq, body FROM chunks \
@@ -90,8 +99,26 @@ pub(crate) async fn between(
 ) -> Result<Vec<(u64, String)>, StoreError> {
     let rows = sqlx::query(BETWEEN)
         .bind(tenant.to_string())
-        .bind(i64::try_from(*range.start()).unwrap_or(i64::MAX))
+        .bind(i64::try_from(*range.start()).unwrap_or(i64::MAX - 1))
         .bind(i64::try_from(*range.end()).unwrap_or(i64::MAX))
+        .fetch_all(session.connection())
+        .await?;
+    rows.iter()
+        .map(|row| Ok((unsigned("chunks", tenant, row.try_get(0)?)?, row.try_get(1)?)))
+        .collect()
+}
+
+/// Reads runs of lines that reach beyond `seq`, in order, at most `limit`.
+pub(crate) async fn some_after(
+    session: &mut impl Session,
+    tenant: TenantId,
+    seq: u64,
+    limit: i64,
+) -> Result<Vec<(u64, String)>, StoreError> {
+    let rows = sqlx::query(SOME_AFTER)
+        .bind(tenant.to_string())
+        .bind(i64::try_from(seq).unwrap_or(i64::MAX - 1))
+        .bind(limit)
         .fetch_all(session.connection())
         .await?;
     rows.iter()
@@ -162,5 +189,5 @@ fn unsigned(table: &'static str, tenant: TenantId, seq: i64) -> Result<u64, Stor
 
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    vec![SNAPSHOT, SET_SNAPSHOT, DROP_SNAPSHOT, BETWEEN, HOLDING, PAGE, KEY, DROP_KEYS]
+    vec![SNAPSHOT, SET_SNAPSHOT, DROP_SNAPSHOT, BETWEEN, SOME_AFTER, HOLDING, PAGE, KEY, DROP_KEYS]
 }

@@ -27,6 +27,7 @@ const AT: &str = "SELECT shard, seq, epoch, batch_id, body, hash FROM journal \
      WHERE shard = $1 AND seq = $2";
 /// The last row of a shard without its lines.
 const END: &str = "SELECT seq, epoch, hash FROM journal WHERE shard = $1 ORDER BY seq DESC LIMIT 1";
+const FORGET: &str = "DELETE FROM journal WHERE shard = $1 AND seq <= $2";
 const BATCH_AT: &str = "SELECT batch_id FROM journal WHERE shard = $1 AND seq = $2";
 
 /// The statement that appends `rows` rows; what exists already is left alone and not returned.
@@ -130,6 +131,14 @@ impl JournalWriter {
         Ok(Some((seq, row.try_get(1)?, hash(&row, 2, shard, seq)?)))
     }
 
+    /// Removes the rows of a shard up to a place.
+    pub(crate) async fn forget(&mut self, shard: u16, through: i64) -> Result<(), StoreError> {
+        let query = sqlx::query(FORGET).bind(i64::from(shard)).bind(through);
+        let removed = query.execute(&mut self.connection);
+        timeout(ANSWER_WITHIN, removed).await.map_err(|_| StoreError::timed_out())??;
+        Ok(())
+    }
+
     /// Replaces the connection: the old one may be broken.
     pub(crate) async fn reopen(&mut self) -> Result<(), StoreError> {
         self.connection = connect::single(self.backend, &self.url, Role::Journal).await?;
@@ -192,6 +201,6 @@ fn shard(row: &AnyRow, column: usize) -> Result<u16, StoreError> {
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
     let mut all: Vec<_> = (1..=MAX_ROWS).map(append_statement).collect();
-    all.extend([AFTER, AT, BATCH_AT, END, hashes_statement()]);
+    all.extend([AFTER, AT, FORGET, BATCH_AT, END, hashes_statement()]);
     all
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod batch;
 mod bisect;
+mod forget;
 mod log;
 mod look;
 mod pace;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::answer::{call, fail, refuse};
 use self::batch::{Batch, Unit};
+pub(super) use self::forget::Forget;
 pub(super) use self::log::Log;
 use self::pace::Pace;
 use self::submit::Outcome;
@@ -47,6 +49,8 @@ pub(super) enum Item {
     Append(Handover),
     /// Answer once everything older is decided, and refuse what older incarnations still send.
     Activate { tenant: TenantId, reply: oneshot::Sender<Result<Incarnation, AppendError>> },
+    /// Remove rows that stand in files.
+    Forget(Forget),
 }
 
 /// Where a shard's next row goes.
@@ -68,6 +72,7 @@ pub(super) struct Committer<L> {
     inbox: mpsc::Receiver<Item>,
     waiting: VecDeque<Item>,
     received: Vec<Item>,
+    forgetting: Vec<Forget>,
     live: HashMap<TenantId, Incarnation>,
     sweep_at: usize,
     incarnations: u64,
@@ -107,6 +112,7 @@ impl<L: Log> Committer<L> {
             inbox: parts.inbox,
             waiting: VecDeque::new(),
             received: Vec::new(),
+            forgetting: Vec::new(),
             live: HashMap::new(),
             sweep_at: SWEEP_AT_LEAST,
             incarnations: 0,
@@ -163,6 +169,7 @@ impl<L: Log> Committer<L> {
                 self.abandon(&fatal);
                 break;
             }
+            self.forget().await;
         }
         self.admission.set_gate(Gate::Stopped);
         self.log
@@ -197,6 +204,7 @@ impl<L: Log> Committer<L> {
                     }
                     batch.units.push(Unit::Activate { tenant, reply });
                 }
+                Item::Forget(forget) => self.forgetting.push(forget),
             }
         }
         batch
@@ -331,6 +339,8 @@ impl<L: Log> Committer<L> {
                 Item::Activate { reply, .. } => {
                     let _ = reply.send(Err(AppendError::Failed));
                 }
+                // Who asked sees that nobody answers.
+                Item::Forget(_) => {}
             }
         }
         self.fatal.raise(fatal);

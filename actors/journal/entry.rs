@@ -215,6 +215,28 @@ fn hash_of(line: &str, prev: EntryHash) -> Option<EntryHash> {
     tail.starts_with(",\"hash\":\"").then(|| EntryHash::of(prev, [head.as_bytes(), b"}"]))
 }
 
+/// What of a line makes its chain.
+#[derive(Deserialize)]
+struct Link {
+    tenant: TenantId,
+    seq: u64,
+    at: Timestamp,
+    prev: EntryHash,
+    hash: EntryHash,
+}
+
+impl Link {
+    /// Reads a line without its meaning and verifies its own hash.
+    fn read(tenant: TenantId, line: &str) -> Result<Self, EntryError> {
+        let link: Self =
+            serde_json::from_str(line).map_err(|error| EntryError::Malformed(error.to_string()))?;
+        if hash_of(line, link.prev) != Some(link.hash) || link.tenant != tenant {
+            return Err(EntryError::Tampered { seq: link.seq });
+        }
+        Ok(link)
+    }
+}
+
 /// Where a chain stands: what the next line must follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -229,6 +251,26 @@ pub struct Head {
 impl Head {
     /// Before a tenant's first entry.
     pub const GENESIS: Self = Self { seq: 0, hash: EntryHash::GENESIS, at: Timestamp::MIN };
+
+    /// Where the chain stands after a line, whatever stood before, and the hash that it follows.
+    pub fn at(tenant: TenantId, line: &str) -> Result<(Self, EntryHash), EntryError> {
+        let Link { seq, at, prev, hash, .. } = Link::read(tenant, line)?;
+        Ok((Self { seq, hash, at }, prev))
+    }
+
+    /// As [`Head::follow`], without reading what happened.
+    pub fn pass(&mut self, tenant: TenantId, line: &str) -> Result<(), EntryError> {
+        let Link { seq, at, prev, hash, .. } = Link::read(tenant, line)?;
+        let expected = self.seq + 1;
+        if seq != expected {
+            return Err(EntryError::Gap { expected, found: seq });
+        }
+        if prev != self.hash || at < self.at {
+            return Err(EntryError::Unchained { seq });
+        }
+        *self = Self { seq, hash, at };
+        Ok(())
+    }
 
     /// Parses the next line of a chain and verifies that it follows.
     pub fn follow(&mut self, tenant: TenantId, line: &str) -> Result<Entry, EntryError> {

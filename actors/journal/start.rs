@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::acquire;
+use super::archive::Mover;
 use super::commit::{Committer, Head, Parts};
 use super::heads::Signing;
 use super::lost::Lost;
@@ -27,6 +28,8 @@ use crate::privacy::keys::SigningKey;
 
 /// How often the end of the log is signed while it grows.
 const SIGN_EVERY: Duration = Duration::from_hours(1);
+/// Askers to remove rows: each waits for its answer before it asks again.
+const MAX_MOVERS: usize = 1;
 /// Rows that are read at once while the projections catch up.
 const CATCH_UP_ROWS: i64 = 64;
 /// How long the locks of an owner that was replaced are waited for; a server of ours tells
@@ -42,11 +45,13 @@ pub struct JournalSettings {
     pub signer: Option<Arc<SigningKey>>,
     /// How often it does.
     pub sign_every: Duration,
+    /// How old a row is before it moves to a file; none moves without it.
+    pub archive_after: Option<Duration>,
 }
 
 impl Default for JournalSettings {
     fn default() -> Self {
-        Self { signer: None, sign_every: SIGN_EVERY }
+        Self { signer: None, sign_every: SIGN_EVERY, archive_after: None }
     }
 }
 
@@ -84,7 +89,7 @@ impl Journal {
         };
         catch_up(database, &projector, &heads).await?;
 
-        let (inbox, items) = mpsc::channel(MAX_QUEUED + MAX_ACTIVATIONS);
+        let (inbox, items) = mpsc::channel(MAX_QUEUED + MAX_ACTIVATIONS + MAX_MOVERS);
         let (published, heads_seen) = watch::channel(heads.clone());
         let (stop, give_up, follow_on) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -115,6 +120,7 @@ impl Journal {
         });
         let signing = Signing::new(database, &clock, heads_seen.clone(), settings.signer);
         signing.start(tasks, settings.sign_every);
+        Mover::start_for(database, &clock, &inbox, tasks, settings.archive_after);
         let running = Running { committer, projector, signing };
         Ok(Self {
             inner: Arc::new(Inner {

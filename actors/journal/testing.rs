@@ -10,24 +10,24 @@ use crate::tenant::quota::Fact;
 
 /// Makes chained lines for any number of tenants.
 #[derive(Debug, Default)]
-pub(super) struct Scribe {
+pub(crate) struct Scribe {
     last: HashMap<TenantId, (u64, EntryHash)>,
 }
 
 /// A tenant; the first few live in the first shard of any database, so that a test knows their rows.
-pub(super) fn tenant(number: u128) -> TenantId {
+pub(crate) fn tenant(number: u128) -> TenantId {
     const NEIGHBOURS: u128 = 10;
     TenantId::from_bits(if number < NEIGHBOURS { number << 70 } else { number })
 }
 
 impl Scribe {
     /// The tenant's next line.
-    pub(super) fn line(&mut self, tenant: TenantId) -> Line {
+    pub(crate) fn line(&mut self, tenant: TenantId) -> Line {
         self.line_of(tenant, consumed(), None)
     }
 
     /// The tenant's next line, saying something else.
-    pub(super) fn line_of(
+    pub(crate) fn line_of(
         &mut self,
         tenant: TenantId,
         body: EntryBody,
@@ -43,7 +43,7 @@ impl Scribe {
     }
 
     /// Goes on after the tenant's last committed line.
-    pub(super) fn rewind(&mut self, tenant: TenantId, last: Option<(u64, EntryHash)>) {
+    pub(crate) fn rewind(&mut self, tenant: TenantId, last: Option<(u64, EntryHash)>) {
         match last {
             Some(last) => self.last.insert(tenant, last),
             None => self.last.remove(&tenant),
@@ -52,7 +52,7 @@ impl Scribe {
 }
 
 /// A fact as small as can be.
-pub(super) fn consumed() -> EntryBody {
+pub(crate) fn consumed() -> EntryBody {
     let period = serde_json::from_str("\"2026-11\"").unwrap();
     EntryBody::Usage(Fact::Consumed { items: Vec::new(), period })
 }

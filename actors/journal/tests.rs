@@ -1,7 +1,9 @@
 //! The journal on real files: what is acknowledged is there after whatever happens.
 
+mod archiving;
 mod comparing;
 mod counting;
+mod lines;
 mod projecting;
 mod recovering;
 mod refusing;

@@ -17,6 +17,7 @@ async fn house(folder: &Path) -> House {
         data_dir: folder.to_path_buf(),
         database_url: testing::url(folder).await,
         catalogue: Catalogue::builtin(),
+        archive_after: None,
         storage: StorageSettings { dir: folder.join("storage") },
         studio: StudioSettings {
             image: None,

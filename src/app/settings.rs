@@ -72,6 +72,7 @@ pub(super) fn house(
         data_dir: database.data_dir,
         database_url: database.url,
         catalogue: catalogue(config)?,
+        archive_after: config.journal.archive_after.map(|span| span.0),
         storage: StorageSettings { dir: storage_dir(config)? },
         studio: studio(config),
         mail: MailSettings::new(

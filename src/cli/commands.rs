@@ -12,6 +12,7 @@ use tenantry_actors::database::{Database, FatalHook};
 use tenantry_actors::identity::{Identity, IdentityDeps};
 use tenantry_actors::ids::TenantId;
 use tenantry_actors::journal::{export, verify};
+use tenantry_actors::ledger::keys_of;
 use tenantry_actors::mail::Wake;
 use tenantry_actors::privacy::keys::KeyRing;
 use tenantry_actors::root::heads_key;
@@ -86,6 +87,15 @@ pub(super) async fn verify_ledger(config: &Config) -> anyhow::Result<ExitCode> {
             Ok(EXIT_FAILURE.into())
         }
     }
+}
+
+/// Prints the public keys that statements and the journal's heads are signed with.
+pub(super) fn ledger_keys(config: &Config) -> anyhow::Result<ExitCode> {
+    let keys = KeyRing::open(&config.general.data_dir).context("open the keys")?;
+    for key in keys_of(&keys).context("derive the signing keys")? {
+        println!("{}", serde_json::to_string(&key)?);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the entries of a month.

@@ -110,6 +110,15 @@ section! {
 }
 
 section! {
+    /// The journal.
+    JournalSection in "journal" {
+        /// How old a row is before it moves from the database to a file in `<data dir>/journal`.
+        /// Without it, all rows stay in the database.
+        archive_after: Option<Span> = None;
+    }
+}
+
+section! {
     /// Outgoing mail.
     MailSection in "mail" {
         /// `smtp://user:pass@host:port` or `smtps://…`. Without it, development logs each message.

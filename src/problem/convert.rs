@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tenantry_actors::identity::IdentityError;
+use tenantry_actors::journal::JournalError;
 use tenantry_actors::storage::StorageError;
 use tenantry_actors::studio::plan::FieldError;
 use tenantry_actors::tenant::TenantError;
@@ -161,6 +162,19 @@ impl From<WebhookError> for Problem {
             }
             WebhookError::Store(error) => error.into(),
             WebhookError::Sender(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Store(store) if store.is_transient() => {
+                Self::new(ProblemKind::Unavailable)
+                    .caused_by(store)
+                    .retry_after(UNAVAILABLE_RETRY_S)
+            }
+            error => Self::internal(error),
         }
     }
 }

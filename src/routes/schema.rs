@@ -5,6 +5,7 @@
 
 mod admin;
 mod clock;
+mod ledger;
 mod login;
 mod past;
 mod studio;
@@ -20,6 +21,7 @@ pub use admin::{
     TenantDetailAnswer, TenantListedAnswer, TenantShape,
 };
 pub use clock::{AdvanceBody, AdvancedAnswer};
+pub use ledger::{LedgerEntryAnswer, PublishedKeyAnswer, SignedStatementAnswer, listed_whole};
 pub use login::{
     KeyAnswer, LinkAnswer, LinkBody, LoginAnswer, MeAnswer, MembershipAnswer, ProofBody,
     SessionAnswer, SwitchBody, TenantAnswer, UserAnswer,

@@ -23,6 +23,8 @@ mod journey;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod operators;
 #[cfg(test)]
 mod outside;

@@ -24,6 +24,13 @@ pub(crate) trait Log: Send + 'static {
         places: &[(u16, i64)],
     ) -> impl Future<Output = Result<Vec<(u16, i64, RowHash)>, StoreError>> + Send;
 
+    /// Removes the rows of a shard up to a place.
+    fn forget(
+        &mut self,
+        shard: u16,
+        through: i64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Makes a new connection in place of one that may be broken.
     fn reopen(&mut self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -42,6 +49,10 @@ impl Log for JournalWriter {
         places: &[(u16, i64)],
     ) -> Result<Vec<(u16, i64, RowHash)>, StoreError> {
         Self::hashes(self, places).await
+    }
+
+    async fn forget(&mut self, shard: u16, through: i64) -> Result<(), StoreError> {
+        Self::forget(self, shard, through).await
     }
 
     async fn reopen(&mut self) -> Result<(), StoreError> {

@@ -125,6 +125,11 @@ impl Log for Scripted {
         Ok(found.chain([(0, 1, RowHash::START)]).collect())
     }
 
+    async fn forget(&mut self, shard: u16, through: i64) -> Result<(), StoreError> {
+        self.lock().table.retain(|(of, seq), _| *of != shard || *seq > through);
+        Ok(())
+    }
+
     async fn reopen(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
