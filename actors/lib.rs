@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod mail;
 pub mod metrics;
 pub mod money;
+mod planted;
 pub mod privacy;
 pub mod root;
 pub mod storage;

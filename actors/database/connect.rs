@@ -13,6 +13,7 @@ use super::place::Place;
 use super::{
     Backend, DataDir, Database, DatabaseError, DatabaseSettings, Inner, StoreError, schema,
 };
+use crate::planted::{self, Bug};
 
 /// How long a caller waits for a connection before it is told that the database is busy.
 const ACQUIRE_FOR: Duration = Duration::from_secs(5);
@@ -38,6 +39,8 @@ impl Database {
         settings: &DatabaseSettings,
         access: Access,
     ) -> Result<Self, DatabaseError> {
+        #[cfg(feature = "planted-bugs")]
+        planted::plant_from(&settings.data_dir);
         install_default_drivers();
         let folder = match access {
             Access::Own => DataDir::lock(&settings.data_dir)?,
@@ -147,6 +150,9 @@ pub(super) async fn single(
     let connected = timeout(CONNECT_WITHIN, async {
         let mut connection = AnyConnection::connect_with(&options).await?;
         connection.execute(sqlx::raw_sql(backend.connection_setup(role))).await?;
+        if planted::is(Bug::NoFlush) && backend == Backend::Sqlite {
+            connection.execute(sqlx::raw_sql("PRAGMA synchronous = OFF")).await?;
+        }
         Ok::<_, sqlx::Error>(connection)
     });
     Ok(connected.await.map_err(|_| StoreError::timed_out())??)

@@ -24,6 +24,7 @@ use crate::clock::{SharedClock, Timestamp};
 use crate::ids::TenantId;
 use crate::journal::entry::{Author, EntryBody};
 use crate::journal::{Done, Handover, Incarnation, Journal, Line, Recovered, Room};
+use crate::planted::{self, Bug};
 
 /// What the journal says of a call's key and events.
 #[derive(Debug)]
@@ -101,7 +102,8 @@ impl Book {
             None => (TenantState::new(tenant, Arc::clone(terms)), Keys::default()),
         };
         let snapshot_at = state.seq();
-        for entry in entries {
+        let known = entries.len() - usize::from(planted::is(Bug::TornReplay)).min(entries.len());
+        for entry in entries.into_iter().take(known) {
             state.replay(&entry)?;
             if let Some(idem) = &entry.idem {
                 keys.remember_old(idem, keep_keys_until(&state, entry.at));
@@ -112,6 +114,9 @@ impl Book {
                     keys.remember_old_event(event.digest, until);
                 }
             }
+        }
+        if planted::is(Bug::ForgottenKeys) {
+            keys = Keys::default();
         }
         keys.forget(state.present(clock.now()));
         let vitals = Arc::new(Vitals::new(state.seq()));
@@ -147,6 +152,7 @@ impl Book {
     /// Says what is known of a key, by memory and by the journal's word.
     pub(super) fn repetition(&self, idempotency: &Idempotency, lookup: &Lookup) -> Repetition {
         match (self.keys.look(&idempotency.idem, self.now()), lookup) {
+            (Seen::By(known), _) if self.is_overlooked(known) => Repetition::Never,
             (Seen::By(known), _) | (_, Lookup::Answered(Found { key: Some(known), .. })) => {
                 Repetition::Of(known.clone())
             }
@@ -162,6 +168,11 @@ impl Book {
             Lookup::Answered(found) => Some(&found.events),
         };
         self.keys.new_events(events, found, self.now())
+    }
+
+    /// Whether a planted bug overlooks a key whose entry is not on disk yet.
+    fn is_overlooked(&self, known: &Known) -> bool {
+        planted::is(Bug::NonAtomicKey) && known.seq > self.vitals.in_flight.durable()
     }
 
     /// Notes that the journal is asked for a key, and returns the entry as of which it is.

@@ -10,6 +10,7 @@ use super::charge::{Closed, over, remaining};
 use super::fact::Fact;
 use crate::clock::Timestamp;
 use crate::money::Currency;
+use crate::planted::{self, Bug};
 use crate::tenant::period::{Period, PeriodName};
 use crate::tenant::plan::{Enforcement, MeterKind, MeterName, OveragePrice, PlanTerms};
 
@@ -76,7 +77,8 @@ impl Account {
     /// Returns what can still be taken; an unlimited meter ends where sums no longer fit.
     pub(super) fn available(&self) -> u64 {
         let room = self.room();
-        remaining(self.limit, self.used, self.reserved).map_or(room, |left| left.min(room))
+        let held = if planted::is(Bug::CheckThenAdd) { 0 } else { self.reserved };
+        remaining(self.limit, self.used, held).map_or(room, |left| left.min(room))
     }
 
     /// Returns what can be added before sums no longer fit.

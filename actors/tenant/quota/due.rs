@@ -2,6 +2,7 @@
 
 use super::{Closed, ClosedLevel, Fact, MAX_EXPIRIES_PER_TURN, Quota};
 use crate::clock::Timestamp;
+use crate::planted::{self, Bug};
 use crate::tenant::period::Period;
 use crate::tenant::plan::MeterKind;
 
@@ -44,6 +45,7 @@ impl Quota {
         let grant = self.next_grant_end().filter(|(at, _)| *at <= now);
         if let Some((at, id)) = self.expiries.first()
             && *at <= now
+            && !planted::is(Bug::LostExpiry)
             && next.is_none_or(|next| *at < next.start)
             && grant.is_none_or(|(grant_at, _)| *at <= grant_at)
         {
@@ -98,7 +100,8 @@ impl Quota {
 
     /// Returns when something will be due by itself: the next expiry, or the period's end.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let lapsing = self.expiries.first().filter(|_| !planted::is(Bug::LostExpiry));
+        let expiry = lapsing.map(|(at, _)| *at);
         let end = self.period.map(|period| period.end);
         let grant = self.next_grant_end().map(|(at, _)| at);
         expiry.into_iter().chain(end).chain(grant).min()
