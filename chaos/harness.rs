@@ -209,6 +209,11 @@ impl Stack {
         }
     }
 
+    /// Whether the server runs: it may have given up.
+    pub fn is_running(&mut self) -> bool {
+        self.server.as_mut().is_some_and(Server::is_running)
+    }
+
     /// Waits until the server ends by itself; returns its exit code, `None` when a signal ended it.
     pub async fn wait(&mut self) -> anyhow::Result<Option<i32>> {
         let server = self.server.as_mut().context("no server runs")?;
@@ -254,9 +259,14 @@ impl Stack {
         let earlier = now - jiff::SignedDuration::from_hours(1);
         let mut months = [earlier, now].map(|time| time.strftime("%Y-%m").to_string()).to_vec();
         months.dedup();
+        self.export_months(&months.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// Exports the journal's entries of some months, in their order.
+    pub async fn export_months(&self, months: &[&str]) -> anyhow::Result<String> {
         let mut lines = String::new();
         for month in months {
-            let output = self.run(&["ledger", "export", "--month", &month]).await?;
+            let output = self.run(&["ledger", "export", "--month", month]).await?;
             let said = String::from_utf8_lossy(&output.stderr);
             anyhow::ensure!(output.status.success(), "the export of {month}: {said}");
             lines.push_str(&String::from_utf8(output.stdout).context("read the export")?);

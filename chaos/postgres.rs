@@ -39,6 +39,12 @@ const USER: &str = "tenantry";
 /// The database that a fresh server has.
 const DATABASE: &str = "tenantry";
 
+/// Files of the write-ahead log that a test fills at most.
+const LOG_FILES: u32 = 24;
+
+/// Where the number begins in the name of such a file, after timeline and higher digits.
+const LOG_NUMBER_AT: usize = 16;
+
 /// What makes it small and predictable; the last word on anything is the builder's.
 const SETTINGS: &[(&str, &str)] = &[
     ("listen_addresses", "127.0.0.1"),
@@ -218,11 +224,31 @@ impl Postgres {
         processes::wait_until_gone(&family).await
     }
 
+    /// Puts it below another program at its next start, or back on its own feet.
+    pub fn set_wrapper(&mut self, words: Vec<String>) {
+        self.wrapper = words;
+    }
+
+    /// The files of its write-ahead log: those that it will begin soon among them.
+    #[must_use]
+    pub fn log_files(&self) -> Vec<PathBuf> {
+        let folder = self.data_dir().join("pg_wal");
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let number = |name: String| u32::from_str_radix(name.get(LOG_NUMBER_AT..)?, 16).ok();
+        let first = names.filter_map(number).min().unwrap_or_default();
+        let path = |number: u32| folder.join(format!("0000000100000000{number:08X}"));
+        (first..first + LOG_FILES).map(path).collect()
+    }
+
     /// Starts it again on its folder and port, killing it first if it still runs.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.kill().await?;
-        // A killed server leaves its id behind; it belongs to nobody, or to a stranger by now.
+        // A killed server leaves its id behind, in two places; it belongs to nobody, to a stranger,
+        // or to what is left of the server until somebody reaps it.
         let _ = fs::remove_file(self.data_dir().join(processes::PID_FILE));
+        let socket = format!(".s.PGSQL.{}.lock", self.address.port());
+        let _ = fs::remove_file(self.folder.path().join(socket));
         let Self { programs, wrapper, folder, address, .. } = self;
         self.child = Some(start_once(programs, wrapper, folder.path(), *address).await?);
         Ok(())

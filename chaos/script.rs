@@ -195,8 +195,11 @@ impl Script {
                 None => self.recorder.get(api, tenant, &path).await?,
             };
             let cannot_now = matches!(answer.status, 429 | 503 | 507);
-            if !cannot_now || Instant::now() > patience {
+            if !cannot_now {
                 return Some(answer);
+            }
+            if Instant::now() > patience {
+                return None;
             }
             sleep(ASK_EVERY).await;
         }

@@ -185,6 +185,11 @@ impl Server {
         kill(self.id, Signal::SIGCONT).context("send SIGCONT")
     }
 
+    /// Whether the process has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> anyhow::Result<Option<i32>> {
         Ok(self.child.wait().await?.code())

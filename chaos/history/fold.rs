@@ -22,6 +22,15 @@ pub(super) struct Timeline {
     figures: BTreeMap<String, Vec<(u64, Figures)>>,
     /// The holds' states, from an entry on.
     holds: BTreeMap<String, Vec<(u64, &'static str)>>,
+    /// What each hold holds, and until when it may.
+    held: BTreeMap<String, Held>,
+}
+
+/// A hold's units by meter, and when it lapses if nothing else ends it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held {
+    pub(super) parts: BTreeMap<String, u64>,
+    expires_at: String,
 }
 
 impl Timeline {
@@ -31,6 +40,7 @@ impl Timeline {
             timeline: Self::default(),
             rules,
             limits: rules.limits.clone(),
+            is_hard: true,
             scheduled: None,
             open: Period::default(),
             earlier: BTreeMap::new(),
@@ -55,6 +65,23 @@ impl Timeline {
     }
 }
 
+impl Timeline {
+    /// The holds that are open after entry `seq` and that nothing but time ends, by that time. A
+    /// read may show what is due as done before there is an entry of it.
+    pub(super) fn lapsing(&self, seq: u64) -> Vec<(&str, &Held)> {
+        let lapses = |id: &str| {
+            let states = self.holds.get(id).map_or(&[][..], Vec::as_slice);
+            let mut later = states.iter().filter(|(from, _)| *from > seq).map(|(_, state)| *state);
+            self.hold(id, seq) == Some("held") && later.all(|state| state == "expired")
+        };
+        let mut all: Vec<(&str, &Held)> =
+            self.held.iter().map(|(id, held)| (id.as_str(), held)).collect();
+        all.retain(|(id, _)| lapses(id));
+        all.sort_by_key(|(_, held)| held.expires_at.as_str());
+        all
+    }
+}
+
 /// What was true after `seq`, of what became true with each number.
 fn at<T: Copy>(known: &[(u64, T)], seq: u64) -> Option<T> {
     let count = known.partition_point(|(from, _)| *from <= seq);
@@ -66,6 +93,8 @@ struct Fold<'a, 'f> {
     rules: &'a Rules,
     /// The limits that are known: of the other meters the entries are believed.
     limits: BTreeMap<String, Option<u64>>,
+    /// Whether an admission must stay within the limit: a spend cap may let it go on.
+    is_hard: bool,
     /// Limits that come into force with the next period.
     scheduled: Option<Value>,
     open: Period,
@@ -96,6 +125,10 @@ enum Move {
     Return,
     /// `amount` of a level is gone.
     Free,
+    /// `amount` was used already, and counts whatever is available.
+    Record,
+    /// `delta` is added or taken away.
+    Correct(i64),
     /// Nothing moves.
     Keep,
     /// A fact of which the checker knows no rule: its figures are believed.
@@ -103,8 +136,10 @@ enum Move {
 }
 
 impl Move {
-    fn of(kind: &str) -> Self {
-        match kind {
+    fn of(entry: &Entry) -> Self {
+        match entry.kind() {
+            "recorded" | "committed_late" => Self::Record,
+            "adjusted" => Self::Correct(entry.body["delta"].as_i64().unwrap_or_default()),
             "consumed" => Self::Use,
             "reserved" | "job_held" => Self::Hold,
             "committed" | "part_committed" => Self::Settle,
@@ -119,7 +154,8 @@ impl Move {
     fn apply(self, before: Figures, amount: u64, held: u64) -> Option<Figures> {
         let Figures { used, reserved } = before;
         let (used, reserved) = match self {
-            Self::Use => (used.checked_add(amount)?, reserved),
+            Self::Use | Self::Record => (used.checked_add(amount)?, reserved),
+            Self::Correct(delta) => (used.checked_add_signed(delta)?, reserved),
             Self::Hold => (used, reserved.checked_add(amount)?),
             Self::Settle => (used.checked_add(amount)?, reserved.checked_sub(held)?),
             Self::Return => (used, reserved.checked_sub(held)?),
@@ -134,7 +170,12 @@ impl Move {
         match self {
             Self::Use | Self::Hold => true,
             Self::Settle => amount > held,
-            Self::Return | Self::Free | Self::Keep | Self::Believe => false,
+            Self::Return
+            | Self::Free
+            | Self::Record
+            | Self::Correct(_)
+            | Self::Keep
+            | Self::Believe => false,
         }
     }
 }
@@ -149,11 +190,17 @@ impl Fold<'_, '_> {
                 return;
             }
             // What is granted adds to the limit, by rules of its own.
-            "granted" | "grant_revoked" | "grant_expired" => self.limits.clear(),
+            "granted" => return self.forget_limit(&entry.body["grant"]["meter"]),
+            "grant_revoked" | "grant_expired" => return self.forget_limit(&entry.body["meter"]),
+            // Overage is paid for: a limit is no longer the end.
+            "spend_cap_set" => {
+                self.is_hard = entry.body["amount_minor"] == 0;
+                return;
+            }
             "threshold_reached" => return self.threshold(entry),
             _ => {}
         }
-        let moves = Move::of(entry.kind());
+        let moves = Move::of(entry);
         let period = entry.text("period");
         let is_open = !self.earlier.contains_key(period);
         if is_open && !period.is_empty() {
@@ -198,7 +245,7 @@ impl Fold<'_, '_> {
         let fits = limit.is_none_or(|limit| total.is_some_and(|total| total <= limit));
         // In shadow mode what would be refused is admitted and says so.
         let is_shadow = item["would_refuse"] == true;
-        if moves.admits(amount, held) && !fits && !is_shadow {
+        if moves.admits(amount, held) && self.is_hard && !fits && !is_shadow {
             self.faults.add(Broken::Oversold, format!("{meter}, limit {limit:?}: {}", entry.line));
         }
     }
@@ -239,6 +286,9 @@ impl Fold<'_, '_> {
             self.faults.add(Broken::Hold, format!("{open:?} was held: {}", entry.line));
         }
         if state == "held" {
+            let expires_at = entry.text("expires_at").to_owned();
+            let held = Held { parts: parts.clone(), expires_at };
+            self.timeline.held.insert(id.to_owned(), held);
             self.holds.insert(id.to_owned(), parts);
         } else {
             self.holds.remove(id);
@@ -281,6 +331,10 @@ impl Fold<'_, '_> {
             self.open.name = None;
         }
         self.limit_by(&entry.body["terms"]);
+    }
+
+    fn forget_limit(&mut self, meter: &Value) {
+        self.limits.remove(meter.as_str().unwrap_or_default());
     }
 
     fn limit_by(&mut self, terms: &Value) {

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::fold::Timeline;
+use super::fold::{Figures, Held, Timeline};
 use super::matching::{Effect, Operations, View};
 use super::{Broken, Faults, Verb};
 
@@ -69,10 +69,16 @@ fn is_true(view: &View<'_>, timeline: &Timeline, seq: u64) -> bool {
     let body = &view.answer.body;
     let hold = |id: &str| timeline.hold(id, seq);
     match (&view.call.verb, view.answer.code()) {
-        (Verb::Usage, "") => body["meters"].as_array().into_iter().flatten().all(|row| {
-            let meter = row["meter"].as_str().unwrap_or_default();
-            stands(timeline, meter, row, seq)
-        }),
+        (Verb::Usage, "") => {
+            // What is due may be shown as done: the first to lapse, or the first two, and so on.
+            let lapsing = timeline.lapsing(seq);
+            let rows = || body["meters"].as_array().into_iter().flatten();
+            (0..=lapsing.len())
+                .any(|count| rows().all(|row| reads(timeline, row, seq, &lapsing[..count])))
+        }
+        (Verb::Look(id), "") if body["state"] == "expired" && hold(id) == Some("held") => {
+            timeline.lapsing(seq).iter().any(|(lapsing, _)| lapsing == id)
+        }
         (Verb::Look(id) | Verb::Commit(id) | Verb::Release(id), "") => {
             hold(id).is_some_and(|state| body["state"] == state)
         }
@@ -99,6 +105,14 @@ fn is_true(view: &View<'_>, timeline: &Timeline, seq: u64) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a meter reads so after entry `seq` and the lapse of some holds.
+fn reads(timeline: &Timeline, row: &Value, seq: u64, lapsed: &[(&str, &Held)]) -> bool {
+    let meter = row["meter"].as_str().unwrap_or_default();
+    let Figures { used, reserved } = timeline.figures(meter, seq);
+    let gone: u64 = lapsed.iter().filter_map(|(_, held)| held.parts.get(meter)).sum();
+    row["used"].as_u64() == Some(used) && row["reserved"].as_u64() == reserved.checked_sub(gone)
 }
 
 /// Whether a meter stood so after entry `seq`.

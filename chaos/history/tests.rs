@@ -282,3 +282,17 @@ fn what_had_no_answer_may_be_there_or_not() {
     assert_eq!(there.check(), []);
     assert_eq!(not_there.check(), []);
 }
+
+#[test]
+fn a_read_may_show_a_lapse_that_has_no_entry_yet_but_no_other_end() {
+    let mut lapsed = History::default();
+    lapsed.reserve("k1", "rsv_1", 5, (0, 5));
+    lapsed.usage((0, 0));
+    let mut committed = History::default();
+    committed.reserve("k1", "rsv_1", 5, (0, 5));
+    committed.usage((0, 0));
+    committed.commit("k2", "rsv_1", (5, 5), (5, 0));
+
+    assert_eq!(lapsed.check(), []);
+    assert_eq!(committed.check(), [Broken::Order]);
+}
