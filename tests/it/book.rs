@@ -15,21 +15,23 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Finds the files below a folder whose names end so.
+fn walk(folder: &Path, end: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            walk(&path, end, found)?;
+        } else if path.extension().is_some_and(|extension| extension == end) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
 /// Every page of the book, and the README.
 fn pages() -> Vec<PathBuf> {
-    fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                walk(&path, found)?;
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                found.push(path);
-            }
-        }
-        Ok(())
-    }
     let mut found = vec![root().join("README.md")];
-    walk(&root().join("docs/src"), &mut found).unwrap();
+    walk(&root().join("docs/src"), "md", &mut found).unwrap();
     found
 }
 
@@ -88,6 +90,28 @@ fn long_pages_stay_readable() {
 
     assert!(lines("docs/src/architecture.md") <= MAX_ARCHITECTURE_LINES);
     assert!(lines("README.md") <= MAX_README_LINES);
+}
+
+#[test]
+fn every_test_that_the_guarantees_name_exists() {
+    let mut sources = Vec::new();
+    for folder in ["actors", "chaos", "tests"] {
+        walk(&root().join(folder), "rs", &mut sources).unwrap();
+    }
+    let sources: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let page = fs::read_to_string(root().join("docs/src/guarantees.md")).unwrap();
+
+    // Names of tests are sentences: nothing else between backticks has so many words.
+    let is_sentence = |name: &&str| {
+        let is_plain =
+            |byte: u8| byte == b'_' || byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        name.matches('_').count() >= 2 && name.bytes().all(is_plain)
+    };
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_sentence).collect();
+    let missing: Vec<&&str> =
+        named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(named.len() > 30, "{named:?}");
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// The rows of the metrics' page: name, kind and labels.

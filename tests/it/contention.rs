@@ -13,6 +13,9 @@ use crate::product::{items, meter};
 /// Clients that send at the same moment, each on a connection of its own.
 const CLIENTS: usize = 1_000;
 
+/// A meter whose limit is far.
+const PLENTY: &str = "tts_ms";
+
 /// How long a busy server may send clients away, and how often they come back.
 const PATIENCE: Duration = Duration::from_mins(1);
 const ASK_EVERY: Duration = Duration::from_millis(50);
@@ -50,6 +53,23 @@ pub(crate) async fn one_key_at_once(bug: Option<&str>) {
     scene.end((8, 0)).await;
 }
 
+#[tokio::test]
+async fn a_crowd_with_a_key_each_is_all_there_in_the_end() {
+    crowd(None).await;
+}
+
+/// Sends many requests with a key each, that fall into few commits.
+pub(crate) async fn crowd(bug: Option<&str>) {
+    let scene = Scene::start(bug).await;
+
+    let keys: Vec<String> =
+        (0..CLIENTS / 4).map(|number| format!("one-of-many-{number}")).collect();
+    let answers = join_all(keys.iter().map(|key| scene.consume_of(PLENTY, key, 1))).await;
+
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    scene.end((0, 0)).await;
+}
+
 /// A server with a scarce meter, and one tenant.
 struct Scene {
     stack: Stack,
@@ -68,11 +88,15 @@ impl Scene {
         Self { stack, api, tenant, recorder: Recorder::default() }
     }
 
-    /// Consumes, and comes back while the server is busy.
     async fn consume(&self, key: &str, amount: u64) -> Answer {
+        self.consume_of(SCARCE, key, amount).await
+    }
+
+    /// Consumes, and comes back while the server is busy.
+    async fn consume_of(&self, meter: &str, key: &str, amount: u64) -> Answer {
         let until = Instant::now() + PATIENCE;
         loop {
-            let body = items(SCARCE, amount);
+            let body = items(meter, amount);
             let who = (self.tenant.as_str(), key);
             let answer = self.recorder.post(&self.api, who, "/api/usage/consume", body).await;
             match answer {

@@ -2,20 +2,27 @@
 //!
 //! After each: nothing acknowledged is missing, nothing is double, nothing oversold, chains verify.
 
-mod disk;
+pub(crate) mod disk;
+mod postgres;
 mod sweep;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tenantry_chaos::history::{Recorder, check};
-use tenantry_chaos::script::{LIMIT, Script};
+use tenantry_chaos::script::{LIMIT, Progress, Script};
 use tenantry_chaos::strace::Strace;
 use tenantry_chaos::{Api, Stack};
 
+use crate::product::eventually;
 use crate::support::stack;
+
+/// How long a hold of one second may take to lapse on a slow machine.
+const LAPSES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Names a bug in a data folder, for a server that was built to have one.
 const PLANTED_BUG: &str = "planted-bug";
@@ -58,15 +65,19 @@ impl Template {
         (stack, &self.tenants)
     }
 
+    /// A run of the script on another database, which it fills with tenants of its own.
+    async fn run_on(&self, url: &str) -> Run {
+        let plans = self.plans.to_str().unwrap();
+        let builder = stack().variable("TENANTRY__PLANS", plans).variable("DATABASE_URL", url);
+        let stack = builder.without_mail().without_server().start().await.unwrap();
+        let tenants = stack.create_tenants(2).await.unwrap();
+        Run::new(stack, &tenants)
+    }
+
     /// A run of the script on a copy of the folder.
     async fn run(&self) -> Run {
         let (stack, _) = self.stack().await;
-        let recorder = Recorder::default();
-        let ids: Vec<_> = self.tenants.iter().map(|(id, _)| id.clone()).collect();
-        let script = Script::new(recorder.clone(), ids.clone());
-        let keys = self.tenants.iter().map(|(_, key)| key.clone()).collect();
-        let report = tempfile::NamedTempFile::new().unwrap();
-        Run { stack, recorder, script, ids, keys, report }
+        Run::new(stack, &self.tenants)
     }
 }
 
@@ -82,6 +93,17 @@ struct Run {
 }
 
 impl Run {
+    fn new(stack: Stack, tenants: &[(String, String)]) -> Self {
+        let recorder = Recorder::default();
+        let (ids, keys): (Vec<_>, Vec<_>) = tenants.iter().cloned().unzip();
+        let script = Script::new(recorder.clone(), ids.clone());
+        let report = tempfile::NamedTempFile::new().unwrap();
+        // What is traced may run as another user.
+        let everyone = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(report.path(), everyone).unwrap();
+        Self { stack, recorder, script, ids, keys, report }
+    }
+
     /// The files of the journal, and their folder, whose flush makes a new name last.
     fn journal(&self) -> Vec<PathBuf> {
         self.files(&["journal.db", "journal.db-wal"])
@@ -112,6 +134,18 @@ impl Run {
         self.keys.iter().map(|key| api.with_bearer(key)).collect()
     }
 
+    /// The hold that nobody ends must lapse in whatever life its time comes.
+    async fn hold_lapses(&self, context: &str) {
+        let (tenant, path) = self.script.lapsing_hold().unwrap_or_else(|| panic!("{context}"));
+        let clients = self.clients();
+        let id = self.script_tenant(tenant);
+        eventually(LAPSES_WITHIN, async || {
+            let answer = self.recorder.get(&clients[tenant], id, &path).await?;
+            (answer.body["state"] == "expired").then_some(())
+        })
+        .await;
+    }
+
     /// What the journal says must fit what the clients were told so far.
     async fn check(&self, context: &str) {
         let verified = self.stack.verify().await;
@@ -121,6 +155,26 @@ impl Run {
         assert!(verified.is_ok(), "{context}: {verified:?}");
         assert!(faults.is_empty(), "{context}:\n{}\n{lines}", faults.join("\n"));
     }
+}
+
+/// The script from its beginning to its end, a kill, and every request of it once more.
+pub(crate) async fn life(bug: Option<&str>) {
+    let template = Template::with_bug(bug).await;
+    let mut run = template.run().await;
+    run.stack.restart().await.unwrap();
+    assert_eq!(run.script.run(&run.clients()).await, Progress::Done);
+    run.stack.kill().await.unwrap();
+    run.check("killed").await;
+    run.stack.restart().await.unwrap();
+    assert_eq!(run.script.run(&run.clients()).await, Progress::Done);
+    run.hold_lapses("alive again").await;
+    assert_eq!(run.stack.stop().await.unwrap(), Some(0));
+    run.check("stopped").await;
+}
+
+#[tokio::test]
+async fn a_script_whose_requests_are_all_sent_again_after_a_kill_happens_once() {
+    life(None).await;
 }
 
 /// Runs a trial to its end or its panic, which says what was found.

@@ -29,6 +29,8 @@ mod operators;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod process;
@@ -36,6 +38,8 @@ mod process;
 mod product;
 #[cfg(test)]
 mod quick_start;
+#[cfg(test)]
+mod straddle;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

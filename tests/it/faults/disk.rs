@@ -16,7 +16,16 @@ const GAVE_UP: i32 = 70;
 
 #[tokio::test]
 async fn a_flush_that_fails_ends_the_server_and_loses_nothing_acknowledged() {
-    let template = Template::new().await;
+    flush_fails(None).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_until_there_is_room_and_the_server_lives_on() {
+    no_room(None).await;
+}
+
+pub(crate) async fn flush_fails(bug: Option<&str>) {
+    let template = Template::with_bug(bug).await;
     for nth in NTH {
         let context = format!("flush {nth} failed");
         let mut run = template.run().await;
@@ -41,9 +50,8 @@ async fn a_flush_that_fails_ends_the_server_and_loses_nothing_acknowledged() {
     }
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_until_there_is_room_and_the_server_lives_on() {
-    let template = Template::new().await;
+pub(crate) async fn no_room(bug: Option<&str>) {
+    let template = Template::with_bug(bug).await;
     for nth in NTH {
         let context = format!("no room from write {nth} on");
         let mut run = template.run().await;

@@ -3,8 +3,6 @@
 //! Killed there, it is started again, and the script goes on where it was. In the end everything that
 //! any client was told in either life must fit the journal, and the hold that nobody ended must lapse.
 
-use std::time::Duration;
-
 use futures_util::stream::{StreamExt as _, iter};
 use rand::rngs::{OsRng, StdRng};
 use rand::seq::SliceRandom as _;
@@ -13,7 +11,6 @@ use tenantry_chaos::script::Progress;
 use tenantry_chaos::strace::{FLUSHES, WRITES};
 
 use super::{Run, Template, attempt};
-use crate::product::eventually;
 
 /// How many N of a sweep are tried where not all are.
 const SAMPLED: usize = 20;
@@ -26,9 +23,6 @@ const AT_ONCE: usize = 3;
 
 /// Beyond any N of a run, and the most that strace counts to.
 const NEVER: u32 = 65_535;
-
-/// How long a hold of one second may take to lapse on a slow machine.
-const LAPSES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Which files' writes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +61,7 @@ async fn sweep(target: Target, sampled: Option<usize>) {
         all.shuffle(&mut StdRng::seed_from_u64(seed));
         all.truncate(count);
     }
-    let mut row = Row { calls, ..Row::default() };
+    let mut row = Row::new(calls);
     let results = iter(all).map(|nth| attempt(killed_at(&template, target, nth)));
     for result in results.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
         row.count(result);
@@ -79,14 +73,12 @@ async fn sweep(target: Target, sampled: Option<usize>) {
             nth += 1;
         }
     }
-    row.print(target, seed);
-    assert!(row.failures.is_empty(), "{}", row.failures.join("\n\n"));
-    assert!(row.hit * 2 > row.tried, "few kills came before the script's end: {row:?}");
+    row.finish(&format!("SQLite, {target:?}"), seed);
 }
 
 /// One line of the table.
 #[derive(Debug, Default)]
-struct Row {
+pub(super) struct Row {
     calls: u32,
     tried: usize,
     hit: usize,
@@ -94,8 +86,12 @@ struct Row {
 }
 
 impl Row {
+    pub(super) fn new(calls: u32) -> Self {
+        Self { calls, ..Self::default() }
+    }
+
     /// Counts a try; says whether anything was hit.
-    fn count(&mut self, result: Result<bool, String>) -> bool {
+    pub(super) fn count(&mut self, result: Result<bool, String>) -> bool {
         self.tried += 1;
         let was_hit = *result.as_ref().unwrap_or(&true);
         self.hit += usize::from(was_hit);
@@ -103,13 +99,16 @@ impl Row {
         was_hit
     }
 
+    /// Prints the line; a failure of any try fails the sweep.
     #[expect(clippy::print_stdout, reason = "the table is what a reader wants of a sweep")]
-    fn print(&self, target: Target, seed: u64) {
+    pub(super) fn finish(self, what: &str, seed: u64) {
         let Self { calls, tried, hit, failures } = self;
-        let failures = failures.len();
+        let failed = failures.len();
         println!(
-            "| SQLite | {target:?} | {calls} calls | {tried} tried | {hit} killed | {failures} failures | seed {seed}"
+            "| {what} | {calls} calls | {tried} tried | {hit} killed | {failed} failures | seed {seed} |"
         );
+        assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+        assert!(hit * 2 > tried, "few kills came before the script's end");
     }
 }
 
@@ -169,17 +168,5 @@ impl Run {
             Target::Projections => self.projections(),
         };
         self.watch(&files, &[WRITES, FLUSHES]).kill_at(nth)
-    }
-
-    /// The hold that nobody ends must lapse in whatever life its time comes.
-    async fn hold_lapses(&self, context: &str) {
-        let (tenant, path) = self.script.lapsing_hold().unwrap_or_else(|| panic!("{context}"));
-        let clients = self.clients();
-        let id = self.script_tenant(tenant);
-        eventually(LAPSES_WITHIN, async || {
-            let answer = self.recorder.get(&clients[tenant], id, &path).await?;
-            (answer.body["state"] == "expired").then_some(())
-        })
-        .await;
     }
 }
