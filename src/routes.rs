@@ -14,6 +14,7 @@ mod item;
 mod ledger;
 pub(crate) mod login;
 mod openapi;
+mod quarantine;
 mod range;
 pub(crate) mod render;
 mod reservations;
@@ -178,6 +179,7 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(webhooks::rotate_secret))
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::resend))
+        .routes(routes!(quarantine::lift))
 }
 
 /// The API's router.

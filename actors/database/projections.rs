@@ -54,6 +54,9 @@ const ADD_FAILURE: &str = "INSERT INTO projection_failures \
      (tenant_id, seq, shard, row_seq, reason, failed_at) VALUES ($1, $2, $3, $4, $5, $6) \
      ON CONFLICT (tenant_id, seq) DO NOTHING";
 const FAILED_TENANTS: &str = "SELECT DISTINCT tenant_id FROM projection_failures";
+const FAILURES_OF: &str = "SELECT seq, shard, row_seq FROM projection_failures \
+     WHERE tenant_id = $1 ORDER BY seq";
+const DROP_FAILURES: &str = "DELETE FROM projection_failures WHERE tenant_id = $1";
 
 /// A line that could not be projected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +211,44 @@ pub(crate) async fn add_failure(
     Ok(())
 }
 
+/// An entry that keeps its tenant from running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unprojected {
+    pub(crate) seq: u64,
+    pub(crate) shard: u16,
+    pub(crate) row_seq: i64,
+}
+
+/// The entries for which a tenant is kept from running.
+pub(crate) async fn failures_of(
+    session: &mut impl Session,
+    tenant: TenantId,
+) -> Result<Vec<Unprojected>, StoreError> {
+    let query = sqlx::query(FAILURES_OF).bind(tenant.to_string());
+    let rows = query.fetch_all(session.connection()).await?;
+    rows.iter()
+        .map(|row| {
+            let seq: i64 = row.try_get(0)?;
+            let shard: i64 = row.try_get(1)?;
+            let corrupt = |column| {
+                let (table, id) = ("projection_failures", tenant.to_string());
+                StoreError::Corrupt { table, id, column }
+            };
+            Ok(Unprojected {
+                seq: u64::try_from(seq).map_err(|_| corrupt("seq"))?,
+                shard: u16::try_from(shard).map_err(|_| corrupt("shard"))?,
+                row_seq: row.try_get(2)?,
+            })
+        })
+        .collect()
+}
+
+/// Forgets the entries for which a tenant was kept from running: they are projected now.
+pub(crate) async fn drop_failures(tx: &mut SystemTx, tenant: TenantId) -> Result<(), StoreError> {
+    sqlx::query(DROP_FAILURES).bind(tenant.to_string()).execute(tx.connection()).await?;
+    Ok(())
+}
+
 /// The tenants with an entry that could not be projected.
 pub(crate) async fn failed_tenants(
     session: &mut impl Session,
@@ -240,6 +281,13 @@ pub(super) fn statements() -> Vec<&'static str> {
     ];
     let mut all: Vec<&str> =
         many.iter().flat_map(|many| many.texts()).map(String::as_str).collect();
-    all.extend([MOVE_WATERMARK, WATERMARKS, ADD_FAILURE, FAILED_TENANTS]);
+    all.extend([
+        MOVE_WATERMARK,
+        WATERMARKS,
+        ADD_FAILURE,
+        FAILED_TENANTS,
+        FAILURES_OF,
+        DROP_FAILURES,
+    ]);
     all
 }

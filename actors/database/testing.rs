@@ -38,6 +38,17 @@ impl Database {
         }
     }
 
+    /// Lets inserts through again that [`Database::poison`] made fail.
+    pub(crate) async fn antidote(&self, table: &str) {
+        let sql = match self.backend() {
+            Backend::Sqlite => "DROP TRIGGER poison".to_owned(),
+            Backend::Postgres => {
+                format!("DROP TRIGGER poison ON {table}; DROP FUNCTION poison()")
+            }
+        };
+        self.tamper(&sql).await;
+    }
+
     /// Every row of every table as text, as a thief of the server's disk would have it.
     pub(crate) async fn dump(&self) -> String {
         let mut reader = self.reader().await.expect("a reader");

@@ -14,6 +14,8 @@ use crate::webhooks::Notice;
 /// Microseconds of a day.
 const DAY_MICROS: i64 = 86_400_000_000;
 
+/// The subject of a period whose end somebody waits for: it is billed, or a plan comes with it.
+const PERIOD_END: &str = "period";
 /// The subject of a tenant whose time stands still: as long as it is there, nothing else that the
 /// tenant has in the list wakes it.
 pub(crate) const STANDS_STILL: &str = "test_clock";
@@ -152,6 +154,15 @@ impl Changes {
                 self.wakeups.insert(reservation.to_string(), None);
                 Ok(())
             }
+            Fact::PlanSet { wakes_at, .. } | Fact::PeriodRolled { wakes_at, .. } => {
+                let wakes_at = wakes_at.map(Timestamp::as_micros);
+                self.wakeups.insert(PERIOD_END.to_owned(), wakes_at);
+                Ok(())
+            }
+            Fact::PlanScheduled { at, .. } => {
+                self.wakeups.insert(PERIOD_END.to_owned(), Some(at.as_micros()));
+                Ok(())
+            }
             Fact::ClockStarted {} => {
                 self.wakeups.insert(STANDS_STILL.to_owned(), Some(i64::MAX));
                 Ok(())
@@ -163,10 +174,7 @@ impl Changes {
             | Fact::GrantRevoked { .. }
             | Fact::GrantExpired { .. }
             | Fact::EnforcementSet { .. }
-            | Fact::PlanSet { .. }
-            | Fact::PlanScheduled { .. }
             | Fact::ClockAdvanced { .. }
-            | Fact::PeriodRolled { .. }
             | Fact::ThresholdReached { .. } => Ok(()),
         }
     }

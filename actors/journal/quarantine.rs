@@ -36,6 +36,10 @@ impl Quarantine {
         self.is_used.store(true, Ordering::Release);
     }
 
+    pub(super) fn remove(&self, tenant: TenantId) {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+    }
+
     pub(super) fn holds(&self, tenant: TenantId) -> bool {
         self.is_used.load(Ordering::Acquire)
             && self.tenants.read().unwrap_or_else(PoisonError::into_inner).contains(&tenant)

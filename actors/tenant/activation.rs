@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ractor::Actor;
 use tenantry_supervision::{Deadline, spawn, spawn_blocking};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::actor::{Beginning, TenantActor};
@@ -19,6 +20,10 @@ use crate::ids::TenantId;
 
 /// How long waking one tenant may take, the wait for its turn included.
 const WAKE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Tenants that are woken in a second at the least: tells those that find no place when to come
+/// again.
+const WAKES_PER_S: u32 = 1_000;
 
 /// Entries beyond which replaying gets a thread of its own: it would hold up others otherwise.
 const ENTRIES_IN_PLACE: usize = 2_000;
@@ -43,40 +48,60 @@ pub(super) async fn find(
         match shell.directory.route(tenant) {
             Route::Live(live) => return Ok(live),
             Route::Refused(error) => return Err(error),
-            Route::Start => start(shell, tenant),
-            Route::Wait(mut change) => {
-                let ended = deadline.run(change.changed()).await;
-                if ended.is_err() {
-                    return Err(TenantError::DeadlineExceeded);
-                }
-                if let Some(error) = change.borrow().clone() {
-                    return Err(error);
-                }
+            Route::Start(change) => {
+                start(shell, tenant);
+                wait(change, deadline).await?;
             }
+            Route::Wait(change) => wait(change, deadline).await?,
         }
     }
 }
 
-/// Wakes a tenant in a task of its own, so that a caller that leaves ends nothing.
+/// Waits until a tenant has started or ended, or for the reason why it does not.
+async fn wait(
+    mut change: watch::Receiver<Option<TenantError>>,
+    deadline: Deadline,
+) -> Result<(), TenantError> {
+    // A closed channel means that it did; the directory knows what came of it.
+    if deadline.run(change.changed()).await.is_err() {
+        return Err(TenantError::DeadlineExceeded);
+    }
+    change.borrow().clone().map_or(Ok(()), Err)
+}
+
+/// Wakes a tenant in a task of its own, so that a caller that leaves ends nothing. So many wait at
+/// most: in a storm the others are told when to come again.
 fn start(shell: &Arc<Shell>, tenant: TenantId) {
+    let Ok(place) = shell.waking.try_enter() else {
+        let retry_after_s = u64::from(shell.waking.capacity() / WAKES_PER_S);
+        return shell.directory.start_failed(tenant, TenantError::Overloaded { retry_after_s });
+    };
     let shell = Arc::clone(shell);
     let tasks = shell.tasks.clone();
     spawn("activate", &tasks, async move {
-        let began = Instant::now();
         match activate(&shell, tenant).await {
             Ok(live) => {
                 shell.directory.started(live);
-                metrics::activated(began.elapsed());
+                if shell.directory.awake() > shell.settings.max_awake {
+                    shell.crowded.notify_one();
+                }
             }
             Err(error) => shell.directory.start_failed(tenant, error),
         }
+        drop(place);
     });
 }
 
 async fn activate(shell: &Arc<Shell>, tenant: TenantId) -> Result<Arc<Live>, TenantError> {
     let deadline = Deadline::after(WAKE_WITHIN);
     let turn = shell.activations.enter(deadline).await;
-    let _turn = turn.map_err(|_| TenantError::Unavailable)?;
+    let _turn = turn.map_err(|_| TenantError::Overloaded { retry_after_s: 1 })?;
+    if !shell.directory.is_awaited(tenant) {
+        // Whoever wanted it has left: the turn goes to one that is still wanted.
+        metrics::wake_shed();
+        return Err(TenantError::DeadlineExceeded);
+    }
+    let began = Instant::now();
     let book = match rebuild(shell, tenant, deadline).await? {
         Ok(book) => Ok(book),
         // A snapshot is a cache: what it hides is still in the journal, entry by entry.
@@ -101,6 +126,7 @@ async fn activate(shell: &Arc<Shell>, tenant: TenantId) -> Result<Arc<Live>, Ten
             tracing::error!(tenant.id = %tenant, %error, "a tenant's actor did not start");
             TenantError::Unavailable
         })?;
+    metrics::activated(began.elapsed());
     Ok(Arc::new(Live { tenant, generation, actor, gate: TenantGate::new(), vitals }))
 }
 

@@ -10,6 +10,8 @@
 //!                          Live -> Down -> Starting | Quarantined -> Starting
 //! ```
 
+mod census;
+
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -76,8 +78,8 @@ pub(super) enum Route {
     Live(Arc<Live>),
     /// Wait for the change, then ask again.
     Wait(watch::Receiver<Option<TenantError>>),
-    /// Start it: this caller was the first.
-    Start,
+    /// Start it, and wait for that: this caller was the first.
+    Start(watch::Receiver<Option<TenantError>>),
     /// It may not be started now.
     Refused(TenantError),
 }
@@ -163,9 +165,19 @@ impl Directory {
             failures: None,
             done: None,
         });
-        resident.slot = Slot::Starting(wait);
+        resident.slot = Slot::Starting(wait.clone());
         resident.done = Some(done);
-        Route::Start
+        Route::Start(wait)
+    }
+
+    /// Says whether anybody still waits for a tenant that is to be started.
+    pub(super) fn is_awaited(&self, tenant: TenantId) -> bool {
+        // The slot itself holds one end.
+        let waits = |done: &watch::Sender<_>| done.receiver_count() > 1;
+        self.shard(tenant)
+            .get(&tenant)
+            .and_then(|resident| resident.done.as_ref())
+            .is_some_and(waits)
     }
 
     /// The tenant, if it is awake; does not count as a use.
@@ -191,7 +203,9 @@ impl Directory {
         let mut shard = self.shard(live.tenant);
         let known = lock(&self.by_actor).contains_key(&live.actor.get_id());
         let Some(resident) = shard.get_mut(&live.tenant) else { return };
-        live.vitals.used_at_ms.store(self.elapsed_ms(), Ordering::Relaxed);
+        let now_ms = self.elapsed_ms();
+        live.vitals.used_at_ms.store(now_ms, Ordering::Relaxed);
+        live.vitals.durable_at_ms.store(now_ms, Ordering::Relaxed);
         // It may have ended between its start and now; its end was noted then.
         if known {
             self.awake.fetch_add(1, Ordering::Relaxed);
@@ -202,15 +216,33 @@ impl Directory {
         resident.done = None;
     }
 
-    /// Notes that a tenant could not be started; whoever waits gets the reason.
+    /// Notes that a tenant could not be started; whoever waits gets the reason. What is wrong with
+    /// the tenant itself counts as a failure of it: it is not read again and again.
     pub(super) fn start_failed(&self, tenant: TenantId, error: TenantError) {
         let mut shard = self.shard(tenant);
         if let Some(resident) = shard.get_mut(&tenant) {
+            let now = Instant::now();
+            if matches!(error, TenantError::Quarantined { .. }) {
+                resident.failed(tenant, now);
+            }
             if let Some(done) = resident.done.take() {
                 done.send_replace(Some(error));
             }
+            resident.slot = resident.at_rest(now);
+        }
+    }
+
+    /// Forgets a tenant's failures, so that the next call starts it. Says whether it was kept from
+    /// being started.
+    pub(super) fn lift(&self, tenant: TenantId) -> bool {
+        let mut shard = self.shard(tenant);
+        let Some(resident) = shard.get_mut(&tenant) else { return false };
+        resident.failures = None;
+        let is_kept = matches!(resident.slot, Slot::Quarantined(_));
+        if is_kept {
             resident.slot = Slot::Down;
         }
+        is_kept
     }
 
     /// Notes that an actor is gone. Returns the tenant, and whether it should be woken again.
@@ -252,26 +284,6 @@ impl Directory {
         is_sent
     }
 
-    /// Awake tenants that nobody called for `idle_for`, and beyond `cap` the least recently used.
-    pub(super) fn sleepy(&self, idle_for: Duration, cap: usize) -> Vec<TenantId> {
-        let idle_ms = u64::try_from(idle_for.as_millis()).unwrap_or(u64::MAX);
-        let now_ms = self.elapsed_ms();
-        let mut quiet = Vec::new();
-        self.each_live(|live| {
-            if live.vitals.is_quiet() {
-                quiet.push((live.vitals.used_at_ms.load(Ordering::Relaxed), live.tenant));
-            }
-        });
-        quiet.sort_unstable();
-        let surplus = self.awake().saturating_sub(cap);
-        quiet
-            .into_iter()
-            .enumerate()
-            .filter(|(n, (used_ms, _))| *n < surplus || used_ms.saturating_add(idle_ms) <= now_ms)
-            .map(|(_, (_, tenant))| tenant)
-            .collect()
-    }
-
     /// Refuses to start tenants from now on, and names those that are awake or on their way.
     pub(super) fn begin_drain(&self) -> Vec<TenantId> {
         self.is_draining.store(true, Ordering::Release);
@@ -285,19 +297,6 @@ impl Directory {
         self.shards.iter().all(|shard| {
             lock(shard).values().all(|r| matches!(r.slot, Slot::Down | Slot::Quarantined(_)))
         })
-    }
-
-    /// Forgets tenants that are down and have not failed lately.
-    pub(super) fn tidy(&self) {
-        let now = Instant::now();
-        for shard in &self.shards {
-            lock(shard).retain(|_, resident| match &resident.slot {
-                Slot::Down => resident.failures.as_ref().is_some_and(|failures| {
-                    now.saturating_duration_since(failures.last) < FORGET_AFTER
-                }),
-                _ => true,
-            });
-        }
     }
 
     /// Awake tenants.
@@ -323,7 +322,7 @@ impl Directory {
         lock(&self.shards[index])
     }
 
-    fn elapsed_ms(&self) -> u64 {
+    pub(super) fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }

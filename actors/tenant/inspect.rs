@@ -28,6 +28,15 @@ pub struct TenantReport {
     pub next_due: Option<Timestamp>,
 }
 
+/// What kept a tenant from running until an operator let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Lifted {
+    /// Its actor had failed too often in a short time.
+    pub was_failing: bool,
+    /// Failures to project its entries, which are projected now.
+    pub entries: usize,
+}
+
 /// The tenants of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeReport {

@@ -31,6 +31,9 @@ pub(super) struct Vitals {
     pub(super) wake_again: AtomicBool,
     /// Milliseconds of the directory's time at the last use.
     pub(super) used_at_ms: AtomicU64,
+    /// The last entry on disk that a sweep saw, and the directory's time at which it was new.
+    pub(super) seen_durable: AtomicU64,
+    pub(super) durable_at_ms: AtomicU64,
 }
 
 impl Vitals {
@@ -40,6 +43,8 @@ impl Vitals {
             busy: AtomicUsize::new(0),
             wake_again: AtomicBool::new(false),
             used_at_ms: AtomicU64::new(0),
+            seen_durable: AtomicU64::new(settled_at),
+            durable_at_ms: AtomicU64::new(0),
         }
     }
 

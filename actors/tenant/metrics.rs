@@ -16,6 +16,8 @@ pub const AWAKE: &str = "tenantry_tenants_awake";
 pub const MAILBOX_DEPTH: &str = "tenantry_actor_mailbox_depth";
 /// Time to wake a tenant.
 pub const ACTIVATION_SECONDS: &str = "tenantry_tenant_activation_duration_seconds";
+/// Tenants that were not woken because everyone who wanted them had left.
+pub const WAKES_SHED: &str = "tenantry_tenant_wakes_shed_total";
 /// Ended steps, by kind and outcome, and how long each attempt took.
 pub const STEP_SECONDS: &str = "tenantry_step_duration_seconds";
 /// Attempts that run now, by kind.
@@ -31,6 +33,7 @@ pub(crate) fn describe() {
     describe_gauge!(AWAKE, "tenants that are awake");
     describe_gauge!(MAILBOX_DEPTH, "calls between the gate and their answer");
     describe_histogram!(ACTIVATION_SECONDS, "time to wake a tenant");
+    describe_counter!(WAKES_SHED, "tenants not woken: everyone who wanted them had left");
     describe_histogram!(STEP_SECONDS, "attempts of steps by kind and outcome");
     describe_gauge!(STEPS_RUNNING, "attempts of steps that run now, by kind");
     describe_histogram!(JOB_SECONDS, "jobs from submission to their end, by outcome");
@@ -56,6 +59,10 @@ pub(super) fn census(awake: usize, in_flight: u32) {
 
 pub(super) fn activated(took: Duration) {
     histogram!(ACTIVATION_SECONDS).record(took.as_secs_f64());
+}
+
+pub(super) fn wake_shed() {
+    counter!(WAKES_SHED).increment(1);
 }
 
 pub(super) fn step_started(kind: &'static str) {

@@ -27,6 +27,9 @@ const SPREAD: Duration = Duration::from_millis(20);
 /// How long waking one may take before it is left to the next look.
 const WAKE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a tenant may wait for its turn among those that nobody called for.
+const WAKE_TURN_WITHIN: Duration = Duration::from_mins(2);
+
 /// The pause before a tenant that cannot be woken is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,8 @@ async fn ring(shell: Arc<Shell>) {
 
 /// Wakes a sleeping tenant; its first act is to do what is due.
 async fn wake(shell: &Arc<Shell>, tenant: TenantId) {
+    // One that waited for too long goes without a turn: it must not wait for ever.
+    let _place = shell.background.enter(Deadline::after(WAKE_TURN_WITHIN)).await;
     match find(shell, tenant, Deadline::after(WAKE_WITHIN)).await {
         Ok(_) => {}
         Err(TenantError::Quarantined { retry_after_s }) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell};
 use tenantry_supervision::{Gate, Tasks};
+use tokio::sync::Notify;
 
 use super::alarms::Alarms;
 use super::call::TenantError;
@@ -49,7 +50,8 @@ pub struct TenantDeps {
 pub struct TenantSettings {
     /// A tenant that nobody calls for so long is put to sleep.
     pub idle_for: Duration,
-    /// Tenants that may be awake at once; beyond it the longest unused are put to sleep.
+    /// Tenants that may be awake at once; beyond it those with the oldest last entry are put to
+    /// sleep.
     pub max_awake: usize,
     /// How long attempts at steps may take.
     pub timeouts: StepTimeouts,
@@ -71,6 +73,13 @@ impl Default for TenantSettings {
 /// Activations at once: a restart must not read every tenant at the same moment.
 const ACTIVATIONS: u32 = 32;
 
+/// Tenants that wait to be woken or are: more are refused and told when to come again.
+const WAKING: u32 = 4_096;
+
+/// Of the activations at once, those that nobody called for: a restart's backlog of things that
+/// fell due must not stand in front of callers.
+const BACKGROUND_WAKES: u32 = 8;
+
 /// What every tenant of a node shares.
 #[derive(Debug)]
 pub(super) struct Shell {
@@ -78,6 +87,10 @@ pub(super) struct Shell {
     pub(super) alarms: Arc<Alarms>,
     pub(super) node_gate: NodeGate,
     pub(super) activations: Gate,
+    pub(super) waking: Gate,
+    pub(super) background: Gate,
+    /// Told when more are awake than may be.
+    pub(super) crowded: Notify,
     pub(super) supervisor: ActorCell,
     pub(super) journal: Journal,
     pub(super) database: Database,
@@ -111,6 +124,9 @@ impl Shell {
             alarms,
             node_gate: NodeGate::new(deps.journal.clone()),
             activations: Gate::new("activations", ACTIVATIONS),
+            waking: Gate::new("waking", WAKING),
+            background: Gate::new("background-wakes", BACKGROUND_WAKES),
+            crowded: Notify::new(),
             supervisor: supervisor.get_cell(),
             journal: deps.journal,
             database: deps.database,

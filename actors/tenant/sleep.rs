@@ -11,6 +11,9 @@ use super::shell::Shell;
 /// How often the awake are counted and the idle looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a sweep waits after the one before, however many wake up.
+const SWEEP_APART: Duration = Duration::from_millis(250);
+
 /// How often a drain looks whether all sleep.
 const DRAIN_LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -28,10 +31,18 @@ pub(super) fn start(shell: &Arc<Shell>) {
         loop {
             tokio::select! {
                 () = tasks.cancelled() => return,
-                () = tokio::time::sleep(SWEEP_EVERY) => sweep(&shell),
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+                () = crowded(&shell) => {}
             }
+            sweep(&shell);
         }
     });
+}
+
+/// Waits until more are awake than may be, but no shorter than from one sweep to the next.
+async fn crowded(shell: &Shell) {
+    tokio::time::sleep(SWEEP_APART).await;
+    shell.crowded.notified().await;
 }
 
 /// Puts the idle to sleep, and forgets what is long down.

@@ -23,7 +23,7 @@ use super::activation::find;
 use super::actor::Life;
 use super::call::{Answer, CallContext, TenantError};
 use super::history::{HistoryPoint, HistoryQuery};
-use super::inspect::{NodeReport, TenantReport};
+use super::inspect::{Lifted, NodeReport, TenantReport};
 use super::live::Live;
 use super::message::{Call, CallEnd, Read, TenantMsg};
 use super::plan::{MeterName, PlanName};
@@ -205,6 +205,18 @@ impl Tenants {
         find(&self.shell, tenant, deadline).await.map(drop)
     }
 
+    /// Lets a tenant run again that was kept from it: after too many failures, or because entries
+    /// of it could not be projected. Those are projected once more; if that fails, nothing changes.
+    pub async fn lift_quarantine(&self, tenant: TenantId) -> Result<Lifted, TenantError> {
+        let entries = self.shell.journal.lift_quarantine(tenant).await.map_err(|error| {
+            tracing::warn!(tenant.id = %tenant, %error, "a quarantine cannot be lifted");
+            TenantError::Unavailable
+        })?;
+        let was_failing = self.shell.directory.lift(tenant);
+        tracing::warn!(tenant.id = %tenant, was_failing, entries, "quarantine lifted");
+        Ok(Lifted { was_failing, entries })
+    }
+
     /// Shows one tenant's actor to an operator.
     pub async fn inspect_tenant(&self, tenant: TenantId) -> Result<TenantReport, TenantError> {
         self.read(tenant, |life| Ok(TenantReport::of(life))).await
@@ -297,6 +309,10 @@ impl Tenants {
         let admission = self.shell.node_gate.admit_read(&live.gate)?;
         let (reply, seen) = oneshot::channel();
         let look = Box::new(move |life: &Life| {
+            if reply.is_closed() {
+                // Whoever asked has left: nothing is computed for nobody.
+                return Box::new(|_| {}) as super::in_flight::Release;
+            }
             let found = look(life);
             let release: super::in_flight::Release = Box::new(move |result| {
                 // A reader that left is not our failure.

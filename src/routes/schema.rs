@@ -8,6 +8,7 @@ mod clock;
 mod ledger;
 mod login;
 mod past;
+mod quarantine;
 mod studio;
 mod usage;
 mod webhooks;
@@ -30,6 +31,7 @@ pub use past::{
     AdjustBody, AdjustedAnswer, EventBody, EventData, EventResult, EventStatus, EventsAnswer,
     SpendCapAnswer, SpendCapBody,
 };
+pub use quarantine::LiftedAnswer;
 pub use studio::{
     ArtifactAnswer, JobAnswer, LanguageAnswer, MoneyAnswer, PlanAnswer, RenderBody, SceneBody,
     StepAnswer, TemplateAnswer,

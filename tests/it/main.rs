@@ -37,6 +37,8 @@ mod process;
 #[cfg(test)]
 mod product;
 #[cfg(test)]
+mod quarantine;
+#[cfg(test)]
 mod quick_start;
 #[cfg(test)]
 mod straddle;

@@ -154,5 +154,17 @@ async fn an_entry_that_cannot_be_projected_stops_its_tenant_alone() {
     assert_eq!(server.journal.activate(tenant(1)).await.unwrap().entries.len(), 1);
     let server = server.crash(&folder).await;
     assert!(server.journal.is_quarantined(sick), "it is remembered");
+    assert!(server.journal.lift_quarantine(sick).await.is_err(), "the reason is still there");
+    assert!(server.journal.is_quarantined(sick));
+
+    server.database.antidote("chunks").await;
+    assert_eq!(server.journal.lift_quarantine(sick).await.unwrap(), 1);
+
+    assert!(!server.journal.is_quarantined(sick));
+    assert_eq!(server.journal.activate(sick).await.unwrap().entries.len(), 1);
+    assert_eq!(server.journal.lift_quarantine(sick).await.unwrap(), 0);
+    let server = server.crash(&folder).await;
+    assert!(!server.journal.is_quarantined(sick), "that is remembered too");
+    assert_eq!(server.verify().await.fault, None);
     server.stop().await;
 }

@@ -89,6 +89,7 @@ impl Quota {
             levels: levels.filter(|level| level.unit_seconds > 0).collect(),
             grants: self.settled_grants(),
             plan: self.scheduled_plan().cloned(),
+            wakes_at: self.wakes_after(to),
         };
         (to.start, fact)
     }

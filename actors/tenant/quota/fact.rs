@@ -206,6 +206,9 @@ pub enum Fact {
         /// the open holds of the one that it ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         period: Option<Period>,
+        /// When the tenant has to be woken if it sleeps: when a period ends that is billed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wakes_at: Option<Timestamp>,
     },
     /// A plan waits for the period's end.
     PlanScheduled {
@@ -234,6 +237,9 @@ pub enum Fact {
         /// The plan that had waited for this, and is in force from here on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<PlanName>,
+        /// When the tenant has to be woken if it sleeps: when a period ends that is billed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wakes_at: Option<Timestamp>,
     },
     /// Usage reached a part of its limit, for the first time in the period.
     ThresholdReached {

@@ -46,7 +46,9 @@ impl Quota {
         match when {
             PlanChange::Now => {
                 let period = cycle.as_ref().map(|cycle| cycle.period_from(now));
-                Fact::PlanSet { terms, cycle, period }
+                let ends_at = period.or(self.period).map(|period| period.end);
+                let wakes_at = ends_at.filter(|_| is_billed(&terms));
+                Fact::PlanSet { terms, cycle, period, wakes_at }
             }
             PlanChange::PeriodEnd => {
                 let at = self.period.map_or(now, |period| period.end);
@@ -108,9 +110,16 @@ impl Quota {
         let open = self.period?;
         let waiting = self.scheduled.as_ref();
         let cycle = waiting.and_then(|waiting| waiting.cycle.as_ref()).unwrap_or(&self.cycle);
-        let is_billed = self.terms().meters.iter().any(|terms| terms.overage.is_some());
-        let until = if is_billed || waiting.is_some() { now.min(open.end) } else { now };
+        let until =
+            if is_billed(self.terms()) || waiting.is_some() { now.min(open.end) } else { now };
         cycle.period_after(open, until)
+    }
+
+    /// Returns when a tenant that sleeps has to be woken after its next period began: at that one's
+    /// end, if it is billed.
+    pub(super) fn wakes_after(&self, next: Period) -> Option<Timestamp> {
+        let terms = self.scheduled.as_ref().map_or(self.terms(), |scheduled| &scheduled.terms);
+        is_billed(terms).then_some(next.end)
     }
 
     /// Returns the plan that comes into force when the open period ends.
@@ -132,6 +141,11 @@ impl Quota {
     pub(super) fn period_name(&self) -> PeriodName {
         self.name.clone().expect("a period is open before anything is decided")
     }
+}
+
+/// Says whether usage is billed: then the end of a period is due also for a tenant that sleeps.
+fn is_billed(terms: &PlanTerms) -> bool {
+    terms.meters.iter().any(|terms| terms.overage.is_some())
 }
 
 #[cfg(test)]

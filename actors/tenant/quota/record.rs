@@ -87,7 +87,7 @@ impl Quota {
                 self.enforcement = Some(*mode);
                 Ok(())
             }
-            Fact::PlanSet { terms, cycle, period } => {
+            Fact::PlanSet { terms, cycle, period, .. } => {
                 self.record_plan(terms, cycle.as_ref(), *period);
                 Ok(())
             }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tenantry_supervision::{Deadline, Tasks};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock, Timestamp};
 use crate::database::{Database, testing};
 use crate::ids::{JobId, RequestId, TenantId};
 use crate::journal::{Journal, JournalSettings};
@@ -181,6 +181,10 @@ impl House {
 
     pub(super) fn tenant(&self) -> TenantId {
         TenantId::generate(&*self.clock)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(super) fn context(&self) -> CallContext {

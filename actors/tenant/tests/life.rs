@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::journal::Snapshot;
 use crate::tenant::TenantError;
-use crate::tenant::quota::Refusal;
+use crate::tenant::period::{Cycle, Zone};
+use crate::tenant::quota::{PlanChange, Refusal};
 
 fn panic(house: &House, tenant: TenantId) -> u64 {
     let live = house.tenants.shell.directory.live(tenant).unwrap();
@@ -205,5 +206,30 @@ async fn a_snapshot_that_cannot_be_read_costs_time_and_nothing_else() {
     assert_eq!(house.images_used(tenant).await, (5, 0));
     let again = house.tenants.consume(tenant, images(1), house.keyed("k0", "a")).await.unwrap();
     assert!(again.replayed);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_billed_tenant_that_sleeps_is_woken_for_its_periods_end() {
+    let folder = folder();
+    let house = House::start(folder.path(), &Scripted::new(Script::Succeed)).await;
+    let tenant = house.tenant();
+    // A subscription whose first month ends two seconds from now, as if it had begun long ago.
+    let end = house.now().plus_s(2);
+    let cycle = Some(Cycle::monthly(end, Zone::utc()));
+    let pro = "pro".parse().unwrap();
+    let now = PlanChange::Now;
+    house.tenants.change_plan(tenant, &pro, cycle, now, house.context()).await.unwrap();
+    house.tenants.consume(tenant, images(3), house.context()).await.unwrap();
+    assert_eq!(house.tenants.usage(tenant).await.unwrap().period.end, end);
+    assert!(house.tenants.shell.directory.put_to_sleep(tenant, false));
+
+    // Nobody calls: the period is closed all the same.
+    let live = || house.tenants.shell.directory.live(tenant);
+    until(async || live().is_some_and(|life| life.vitals.in_flight.durable() >= 3)).await;
+
+    let rolled = house.journal.find_entry(tenant, 3).await.unwrap().unwrap();
+    assert_eq!((rolled.body.kind(), rolled.at), ("period_rolled", end));
+    assert_eq!(house.images_used(tenant).await, (0, 0));
     house.stop().await;
 }

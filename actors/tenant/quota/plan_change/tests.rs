@@ -159,6 +159,14 @@ fn a_plan_with_prices_closes_every_period_by_itself() {
 
     let starts: Vec<_> = applied.facts.iter().map(|(at, _)| at.date().month).collect();
     assert_eq!(starts, [12, 1, 2, 3]);
+    // Asleep, it is woken for each end; a tenant that pays nothing is not.
+    let wakes = |fact: &Fact| match fact {
+        Fact::PlanSet { wakes_at, .. } | Fact::PeriodRolled { wakes_at, .. } => *wakes_at,
+        _ => None,
+    };
+    assert_eq!(wakes(&applied.facts[3].1), Some(at("2027-04-01T00:00:00Z")));
+    let free = apply(&mut quota, &set_plan(pro()), "2027-03-05T00:00:00Z");
+    assert_eq!(wakes(&free.facts[0].1), None);
 }
 
 #[test]
