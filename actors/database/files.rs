@@ -4,11 +4,17 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::DatabaseError;
 
 /// Name of the file whose lock says that the folder is taken.
 const LOCK_FILE: &str = "lock";
+/// How often a taken lock is tried again, and how long in between: a process that was killed while
+/// it started a program leaves the lock to that program for a moment.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Nobody but the server's user reads the folder.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -42,10 +48,14 @@ impl DataDir {
             .mode(FILE_MODE)
             .open(path.join(LOCK_FILE))
             .map_err(folder)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DatabaseError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(folder(source)),
+        let mut tries = LOCK_TRIES;
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if tries > 0 => tries -= 1,
+                TryLockError::WouldBlock => return Err(DatabaseError::InUse { path }),
+                TryLockError::Error(source) => return Err(folder(source)),
+            }
+            thread::sleep(LOCK_PAUSE);
         }
         let identity = Identity::of_file(&file).map_err(folder)?;
         Ok(Self { lock: Some((file, identity)), path })

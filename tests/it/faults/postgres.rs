@@ -37,12 +37,12 @@ const LIVES: usize = 4;
 
 #[tokio::test]
 async fn postgres_killed_at_twenty_writes_of_its_log_loses_and_doubles_nothing() {
-    sweep(Some(SAMPLED)).await;
+    Box::pin(sweep(Some(SAMPLED))).await;
 }
 
 #[tokio::test]
 async fn exhaustive_postgres_killed_at_every_write_of_its_log() {
-    sweep(None).await;
+    Box::pin(sweep(None)).await;
 }
 
 async fn sweep(sampled: Option<usize>) {
@@ -56,6 +56,8 @@ async fn sweep(sampled: Option<usize>) {
     let seed = OsRng.try_next_u64().unwrap();
     let mut all: Vec<u32> = (1..=calls).collect();
     if let Some(count) = sampled {
+        // How many commits share a write depends on how busy the machine is: late ones may not come.
+        all.truncate((all.len() / 2).max(count));
         all.shuffle(&mut StdRng::seed_from_u64(seed));
         all.truncate(count);
     }

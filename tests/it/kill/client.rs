@@ -2,14 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
-use tenantry_chaos::Api;
+use tenantry_chaos::{Api, Reply};
+use tokio::time::{Instant, sleep};
 
 use super::{PLENTY, SCARCE};
 use crate::product::items;
+
+/// How long after a fault the server may still say that it cannot answer now.
+const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a request does to the tenant's usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +149,7 @@ impl Client {
         self.api = self.api.at(url);
         let mut kept = self.log.split_off(self.fresh_from);
         for sent in kept.drain(..) {
-            let reply = self.api.post_once(&sent.path, &sent.key, &sent.body).await.unwrap();
+            let reply = self.ask_again(&sent).await;
             if let Some(first) = &sent.answer {
                 let replayed = reply.header("idempotency-replayed");
                 assert_eq!((&reply.body, replayed), (first, "true"), "{context}: {sent:?}");
@@ -158,6 +164,18 @@ impl Client {
                 402 => self.refused += 1,
                 _ => panic!("{context}: {sent:?} was answered {reply:?}"),
             }
+        }
+    }
+
+    /// Sends a request again until the server can say something about it.
+    async fn ask_again(&self, sent: &Sent) -> Reply {
+        let until = Instant::now() + RECOVERS_WITHIN;
+        loop {
+            let reply = self.api.post_once(&sent.path, &sent.key, &sent.body).await.unwrap();
+            if !matches!(reply.status, 503 | 504) || Instant::now() > until {
+                return reply;
+            }
+            sleep(ASK_EVERY).await;
         }
     }
 
