@@ -104,27 +104,23 @@ impl Keys {
     }
 
     /// Removes what counts already, by memory and by what the journal was asked and found. Returns
-    /// the events for which the journal has to be asked first; nothing is removed then.
+    /// the events for which the journal has to be asked first.
+    ///
+    /// What is known by memory goes at once: it may be forgotten there before the journal answers.
     pub(super) fn new_events(
         &self,
         events: &mut Vec<Event>,
         found: Option<&HashSet<EventDigest>>,
         now: Timestamp,
     ) -> Vec<EventDigest> {
-        let is_known = |digest: &EventDigest| {
-            self.events.contains(digest) || found.is_some_and(|found| found.contains(digest))
-        };
-        if found.is_none() {
+        events.retain(|event| !self.events.contains(&event.digest));
+        let Some(found) = found else {
             let perhaps = |digest: &EventDigest| {
-                !self.events.contains(digest)
-                    && self.event_filter.may_contain(Probe::of_event(*digest), now)
+                self.event_filter.may_contain(Probe::of_event(*digest), now)
             };
-            let asked: Vec<_> = events.iter().map(|event| event.digest).filter(perhaps).collect();
-            if !asked.is_empty() {
-                return asked;
-            }
-        }
-        events.retain(|event| !is_known(&event.digest));
+            return events.iter().map(|event| event.digest).filter(perhaps).collect();
+        };
+        events.retain(|event| !found.contains(&event.digest));
         Vec::new()
     }
 
@@ -286,5 +282,23 @@ mod tests {
         let mut batch = events([1]);
         assert!(keys.new_events(&mut batch, Some(&HashSet::new()), NOW).is_empty());
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn an_event_in_flight_counts_once_though_another_of_its_batch_is_looked_up() {
+        let mut keys = Keys::default();
+        keys.remember_events(1, vec![digest(1)], LATER);
+        keys.trim(1);
+        keys.remember_events(2, vec![digest(2)], LATER);
+        let mut batch = events([1, 2]);
+        assert_eq!(keys.new_events(&mut batch, None, NOW), [digest(1)]);
+        keys.ask(2);
+
+        // The other one comes onto the disk before the journal answers.
+        keys.trim(2);
+        let found = HashSet::from([digest(1)]);
+        assert!(keys.new_events(&mut batch, Some(&found), NOW).is_empty());
+
+        assert!(batch.is_empty(), "{batch:?}");
     }
 }
