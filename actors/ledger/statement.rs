@@ -88,8 +88,10 @@ pub(super) struct Statement {
     /// Entries of the period among those.
     entries: u64,
     meters: Vec<MeterSum>,
-    /// What the period's end says about the bill; none before.
+    /// What the period's end says about the counters' bill; none before.
     closed: Option<Box<RawValue>>,
+    /// And about the levels': how long how much was there.
+    levels: Option<Box<RawValue>>,
 }
 
 /// What the entries of a period did to one meter.
@@ -140,6 +142,8 @@ struct Movement<'l> {
     from: Option<Value>,
     #[serde(default, borrow)]
     closed: Option<&'l RawValue>,
+    #[serde(default, borrow)]
+    levels: Option<&'l RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +213,7 @@ pub(super) struct Sum<'p> {
     meters: BTreeMap<String, MeterSum>,
     ended_at: Option<Timestamp>,
     closed: Option<Box<RawValue>>,
+    levels: Option<Box<RawValue>>,
 }
 
 impl<'p> Sum<'p> {
@@ -223,6 +228,7 @@ impl<'p> Sum<'p> {
             meters: BTreeMap::new(),
             ended_at: None,
             closed: None,
+            levels: None,
         }
     }
 
@@ -272,6 +278,7 @@ impl<'p> Sum<'p> {
             let ended = movement.from.as_ref().and_then(|from| Period::deserialize(from).ok());
             self.ended_at = Some(ended.map_or(head.at, |ended| ended.end));
             self.closed = movement.closed.map(ToOwned::to_owned);
+            self.levels = movement.levels.map(ToOwned::to_owned);
             (self.last, self.entries) = (Some(head), self.entries + 1);
         }
     }
@@ -317,6 +324,7 @@ impl<'p> Sum<'p> {
             entries: self.entries,
             meters: self.meters.into_iter().map(named).collect(),
             closed: self.closed,
+            levels: self.levels,
         })
     }
 }

@@ -91,6 +91,7 @@ fn two_periods() -> Vec<Line> {
         "from": {"start": "1970-01-01T00:00:00.000000Z", "end": end},
         "to": {"start": end, "end": "1970-03-01T00:00:00.000000Z"},
         "closed": [{"meter": "images", "used": 5, "reserved": 3}],
+        "levels": [{"meter": "storage_bytes", "used": 7, "unit_seconds": "9"}],
     }));
     let mut scribe = Scribe::default();
     [
@@ -130,6 +131,8 @@ fn what_is_settled_later_counts_for_the_period_in_which_it_began() {
     assert_eq!(january["meters"], expected);
     assert_eq!((&january["state"], &later["state"]), (&json!("settling"), &json!("final")));
     assert_eq!(january["closed"], json!([{"meter": "images", "used": 5, "reserved": 3}]));
+    let levels = json!([{"meter": "storage_bytes", "used": 7, "unit_seconds": "9"}]);
+    assert_eq!(january["levels"], levels);
     assert_eq!((&january["first_seq"], &january["last_seq"]), (&json!(1), &json!(5)));
     assert_eq!(january["entries"], 4);
     assert_eq!(january["prev"], "0".repeat(64));

@@ -1,7 +1,7 @@
 //! Deliveries that projected lines owe, in the transaction that moves the watermark.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
@@ -9,10 +9,12 @@ use super::super::many::{Many, Value};
 use super::super::{StoreError, column, placeholders};
 use crate::ids::EndpointId;
 use crate::journal::changes::Changes;
-use crate::webhooks::Subscription;
+use crate::webhooks::{Notice, Subscription};
 
 /// Tenants that are asked for their endpoints at once.
 const TENANTS_AT_ONCE: usize = 64;
+/// Events whose deliveries are made at once.
+const NOTICES_AT_ONCE: usize = 256;
 /// When a delivery is due first. Not at its entry's time: a tenant with a clock of its own may be
 /// years away.
 const AT_ONCE: i64 = 0;
@@ -57,42 +59,61 @@ pub(in crate::database) async fn insert(
     Ok(())
 }
 
+/// One delivery that is owed.
+struct Owed<'c> {
+    tenant: &'c str,
+    id: String,
+    endpoint: String,
+    event: Arc<str>,
+    body: Arc<str>,
+    notice: &'c Notice,
+}
+
+impl Owed<'_> {
+    fn values(&self) -> [Value<'_>; 13] {
+        [
+            self.tenant.into(),
+            self.id.as_str().into(),
+            self.endpoint.as_str().into(),
+            (&*self.event).into(),
+            self.notice.kind.as_str().into(),
+            (&self.notice.once).into(),
+            i64::try_from(self.notice.seq).unwrap_or(i64::MAX).into(),
+            (&*self.body).into(),
+            "pending".into(),
+            Value::from(0),
+            Value::from(0),
+            AT_ONCE.into(),
+            self.notice.at.as_micros().into(),
+        ]
+    }
+}
+
+/// Inserts what one tenant's lines owe: a thousand holds that lapse at once are owed to each of its
+/// endpoints, so many rows share a statement.
 async fn insert_of(
     connection: &mut AnyConnection,
     name: &str,
     change: &Changes,
     listeners: &[Listener],
 ) -> Result<(), StoreError> {
-    for notice in &change.notices {
-        let wanted: Vec<&Listener> =
-            listeners.iter().filter(|listener| listener.events.wants(notice.kind)).collect();
-        if wanted.is_empty() {
-            continue;
+    for notices in change.notices.chunks(NOTICES_AT_ONCE) {
+        let mut owed = Vec::new();
+        for notice in notices {
+            let event: Arc<str> = notice.event(change.tenant).to_string().into();
+            let body: Arc<str> = notice.body(change.tenant).into();
+            let wanted = listeners.iter().filter(|listener| listener.events.wants(notice.kind));
+            owed.extend(wanted.map(|listener| Owed {
+                tenant: name,
+                id: notice.delivery(change.tenant, listener.endpoint).to_string(),
+                endpoint: listener.endpoint.to_string(),
+                event: Arc::clone(&event),
+                body: Arc::clone(&body),
+                notice,
+            }));
         }
-        let event = notice.event(change.tenant).to_string();
-        let body = notice.body(change.tenant);
-        let seq = i64::try_from(notice.seq).unwrap_or(i64::MAX);
-        let at = notice.at.as_micros();
-        for listener in wanted {
-            let id = notice.delivery(change.tenant, listener.endpoint).to_string();
-            let endpoint = listener.endpoint.to_string();
-            let values = [
-                name.into(),
-                (&id).into(),
-                (&endpoint).into(),
-                (&event).into(),
-                notice.kind.as_str().into(),
-                (&notice.once).into(),
-                Value::from(seq),
-                (&body).into(),
-                "pending".into(),
-                Value::from(0),
-                Value::from(0),
-                AT_ONCE.into(),
-                at.into(),
-            ];
-            INSERT.run(connection, &values).await?;
-        }
+        let values: Vec<_> = owed.iter().flat_map(Owed::values).collect();
+        INSERT.run(connection, &values).await?;
     }
     Ok(())
 }
