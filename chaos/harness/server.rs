@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -160,7 +161,11 @@ impl Server {
     /// Kills the process without warning, and waits until it is gone.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         if self.child.try_wait()?.is_none() {
-            kill(self.id, Signal::SIGKILL).context("kill the server")?;
+            match kill(self.id, Signal::SIGKILL) {
+                // It has just ended by itself, and its wrapper has not noticed yet.
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error).context("kill the server"),
+            }
         }
         self.child.wait().await.context("wait for the killed server")?;
         Ok(())

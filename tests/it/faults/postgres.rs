@@ -26,6 +26,9 @@ const SAMPLED: usize = 20;
 /// Runs at once: each has a PostgreSQL of its own.
 const AT_ONCE: usize = 3;
 
+/// How far an exhaustive sweep goes beyond the last call of an unhit run.
+const BEYOND: u32 = 6;
+
 /// Beyond any N of a run, and the most that strace counts to.
 const NEVER: u32 = 65_535;
 
@@ -47,14 +50,18 @@ async fn exhaustive_postgres_killed_at_every_write_of_its_log() {
 
 async fn sweep(sampled: Option<usize>) {
     let template = Template::new().await;
-    let mut unhit = Cluster::new(&template).await;
-    let strace = unhit.strace(NEVER);
-    assert!(!unhit.strike(&strace, "unhit").await);
-    let calls = strace.report().most_calls();
-    drop(unhit);
-
+    let mut all = Vec::new();
+    for kind in [WRITES, FLUSHES] {
+        let mut unhit = Cluster::new(&template).await;
+        let strace = unhit.strace(kind, NEVER);
+        assert!(!unhit.strike(&strace, "unhit").await);
+        // How the entries fall into commits differs a little from run to run.
+        let beyond = if sampled.is_none() { BEYOND } else { 0 };
+        let calls = strace.report().most_calls();
+        all.extend((1..=calls + beyond).map(|nth| (kind, nth)));
+    }
+    let calls = all.len();
     let seed = OsRng.try_next_u64().unwrap();
-    let mut all: Vec<u32> = (1..=calls).collect();
     if let Some(count) = sampled {
         // How many commits share a write depends on how busy the machine is: late ones may not come.
         all.truncate((all.len() / 2).max(count));
@@ -62,23 +69,17 @@ async fn sweep(sampled: Option<usize>) {
         all.truncate(count);
     }
     let mut row = Row::new(calls);
-    let results = iter(all).map(|nth| attempt(killed_at(&template, nth)));
+    let results = iter(all).map(|(kind, nth)| attempt(killed_at(&template, kind, nth)));
     for result in results.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
         row.count(result);
-    }
-    if sampled.is_none() {
-        let mut nth = calls + 1;
-        while row.count(attempt(killed_at(&template, nth)).await) {
-            nth += 1;
-        }
     }
     row.finish("PostgreSQL, write-ahead log", seed);
 }
 
-async fn killed_at(template: &Template, nth: u32) -> bool {
+async fn killed_at(template: &Template, kind: &str, nth: u32) -> bool {
     let mut cluster = Cluster::new(template).await;
-    let strace = cluster.strace(nth);
-    cluster.strike(&strace, &format!("PostgreSQL killed at call {nth}")).await
+    let strace = cluster.strace(kind, nth);
+    cluster.strike(&strace, &format!("PostgreSQL killed at call {nth} of {kind}")).await
 }
 
 /// A PostgreSQL, a server on it, and the script.
@@ -96,8 +97,8 @@ impl Cluster {
         Self { run, postgres }
     }
 
-    fn strace(&self, nth: u32) -> Strace {
-        self.run.watch(&self.postgres.log_files(), &[WRITES, FLUSHES]).kill_at(nth)
+    fn strace(&self, kind: &str, nth: u32) -> Strace {
+        self.run.watch(&self.postgres.log_files(), &[kind]).kill_at(nth)
     }
 
     /// Runs the script while PostgreSQL is killed and started again; says whether it was hit.

@@ -8,7 +8,7 @@ use rand::rngs::{OsRng, StdRng};
 use rand::seq::SliceRandom as _;
 use rand::{SeedableRng as _, TryRngCore as _};
 use tenantry_chaos::script::Progress;
-use tenantry_chaos::strace::{FLUSHES, WRITES};
+use tenantry_chaos::strace::{FLUSHES, Strace, WRITES};
 
 use super::{Run, Template, attempt};
 
@@ -20,6 +20,9 @@ const SAMPLED_PROJECTIONS: usize = 6;
 
 /// Runs at once: a run waits more than it computes.
 const AT_ONCE: usize = 3;
+
+/// How far an exhaustive sweep goes beyond the last call of an unhit run.
+const BEYOND: u32 = 6;
 
 /// Beyond any N of a run, and the most that strace counts to.
 const NEVER: u32 = 65_535;
@@ -54,24 +57,23 @@ async fn exhaustive_killed_at_every_write_of_the_projections() {
 /// Tries every N, or some of them, and prints the table's row.
 async fn sweep(target: Target, sampled: Option<usize>) {
     let template = Template::new().await;
-    let calls = unhit(&template, target).await;
+    let mut all = Vec::new();
+    for kind in [WRITES, FLUSHES] {
+        let calls = unhit(&template, target, kind).await;
+        // How the entries fall into commits differs a little from run to run.
+        let beyond = if sampled.is_none() { BEYOND } else { 0 };
+        all.extend((1..=calls + beyond).map(|nth| (kind, nth)));
+    }
+    let calls = all.len();
     let seed = OsRng.try_next_u64().unwrap();
-    let mut all: Vec<u32> = (1..=calls).collect();
     if let Some(count) = sampled {
         all.shuffle(&mut StdRng::seed_from_u64(seed));
         all.truncate(count);
     }
     let mut row = Row::new(calls);
-    let results = iter(all).map(|nth| attempt(killed_at(&template, target, nth)));
+    let results = iter(all).map(|(kind, nth)| attempt(killed_at(&template, target, kind, nth)));
     for result in results.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
         row.count(result);
-    }
-    if sampled.is_none() {
-        // How the entries fall into commits differs a little from run to run.
-        let mut nth = calls + 1;
-        while row.count(attempt(killed_at(&template, target, nth)).await) {
-            nth += 1;
-        }
     }
     row.finish(&format!("SQLite, {target:?}"), seed);
 }
@@ -79,14 +81,14 @@ async fn sweep(target: Target, sampled: Option<usize>) {
 /// One line of the table.
 #[derive(Debug, Default)]
 pub(super) struct Row {
-    calls: u32,
+    calls: usize,
     tried: usize,
     hit: usize,
     failures: Vec<String>,
 }
 
 impl Row {
-    pub(super) fn new(calls: u32) -> Self {
+    pub(super) fn new(calls: usize) -> Self {
         Self { calls, ..Self::default() }
     }
 
@@ -108,31 +110,32 @@ impl Row {
             "| {what} | {calls} calls | {tried} tried | {hit} killed | {failed} failures | seed {seed} |"
         );
         assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-        assert!(hit * 2 > tried, "few kills came before the script's end");
+        // A projector that lingers may come to few of its writes before the script's end.
+        assert!(hit > 0, "of {tried} kills none came before the script's end");
     }
 }
 
 /// The script without any fault; returns how many calls the busiest thread made.
-async fn unhit(template: &Template, target: Target) -> u32 {
+async fn unhit(template: &Template, target: Target, kind: &str) -> u32 {
     let mut run = template.run().await;
-    let strace = run.strace(target, NEVER);
+    let strace = run.strace(target, kind, NEVER);
     run.stack.set_wrapper(strace.words());
     run.stack.restart().await.unwrap();
     let clients = run.clients();
     assert_eq!(run.script.run(&clients).await, Progress::Done, "{:?}", run.recorder.calls());
     run.check("unhit").await;
-    assert_eq!(run.stack.stop().await.unwrap(), Some(0));
-    run.check("unhit, at the end").await;
     let report = strace.report();
     assert!(!report.was_hit());
+    assert_eq!(run.stack.stop().await.unwrap(), Some(0));
+    run.check("unhit, at the end").await;
     report.most_calls()
 }
 
 /// Kills at the `nth` call, starts again and goes on; says whether anything was hit.
-async fn killed_at(template: &Template, target: Target, nth: u32) -> bool {
-    let context = format!("{target:?}, killed at call {nth}");
+async fn killed_at(template: &Template, target: Target, kind: &str, nth: u32) -> bool {
+    let context = format!("{target:?}, killed at call {nth} of {kind}");
     let mut run = template.run().await;
-    let strace = run.strace(target, nth);
+    let strace = run.strace(target, kind, nth);
     run.stack.set_wrapper(strace.words());
     if run.stack.restart().await.is_ok() {
         let clients = run.clients();
@@ -143,11 +146,9 @@ async fn killed_at(template: &Template, target: Target, nth: u32) -> bool {
             run.recorder.calls().last()
         );
     }
-    run.stack.kill().await.unwrap();
+    // Before our own kill, which the report would take for its.
     let was_hit = strace.report().was_killed;
-    if !was_hit {
-        return false;
-    }
+    run.stack.kill().await.unwrap();
     run.check(&format!("{context}, before the restart")).await;
 
     run.stack.set_wrapper(Vec::new());
@@ -158,15 +159,15 @@ async fn killed_at(template: &Template, target: Target, nth: u32) -> bool {
     run.hold_lapses(&context).await;
     assert_eq!(run.stack.stop().await.unwrap(), Some(0), "{context}");
     run.check(&context).await;
-    true
+    was_hit
 }
 
 impl Run {
-    fn strace(&self, target: Target, nth: u32) -> tenantry_chaos::strace::Strace {
+    fn strace(&self, target: Target, kind: &str, nth: u32) -> Strace {
         let files = match target {
             Target::Journal => self.journal(),
             Target::Projections => self.projections(),
         };
-        self.watch(&files, &[WRITES, FLUSHES]).kill_at(nth)
+        self.watch(&files, &[kind]).kill_at(nth)
     }
 }
