@@ -115,9 +115,8 @@ impl Keys {
     ) -> Vec<EventDigest> {
         events.retain(|event| !self.events.contains(&event.digest));
         let Some(found) = found else {
-            let perhaps = |digest: &EventDigest| {
-                self.event_filter.may_contain(Probe::of_event(*digest), now)
-            };
+            let perhaps =
+                |digest: &EventDigest| self.event_filter.may_contain(Probe::of_event(*digest), now);
             return events.iter().map(|event| event.digest).filter(perhaps).collect();
         };
         events.retain(|event| !found.contains(&event.digest));
