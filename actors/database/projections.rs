@@ -244,9 +244,9 @@ pub(crate) async fn failures_of(
 }
 
 /// Forgets the entries for which a tenant was kept from running: they are projected now.
-pub(crate) async fn drop_failures(tx: &mut SystemTx, tenant: TenantId) -> Result<(), StoreError> {
-    sqlx::query(DROP_FAILURES).bind(tenant.to_string()).execute(tx.connection()).await?;
-    Ok(())
+pub(crate) async fn drop_failures(tx: &mut SystemTx, tenant: TenantId) -> Result<u64, StoreError> {
+    let query = sqlx::query(DROP_FAILURES).bind(tenant.to_string());
+    Ok(query.execute(tx.connection()).await?.rows_affected())
 }
 
 /// The tenants with an entry that could not be projected.

@@ -159,7 +159,7 @@ impl Changes {
                 self.wakeups.insert(PERIOD_END.to_owned(), wakes_at);
                 Ok(())
             }
-            Fact::PlanScheduled { at, .. } => {
+            Fact::PlanScheduled { comes_at: at, .. } => {
                 self.wakeups.insert(PERIOD_END.to_owned(), Some(at.as_micros()));
                 Ok(())
             }

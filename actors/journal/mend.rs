@@ -29,8 +29,12 @@ impl Journal {
         let changes = self.missing(&mut reader, tenant, &failures).await?;
         drop(reader);
         let mut tx = database.system_tx().await?;
+        // Two operators may ask at once: whoever removes the notes projects what they are about.
+        let removed = projections::drop_failures(&mut tx, tenant).await?;
+        if removed != u64::try_from(failures.len()).unwrap_or(u64::MAX) {
+            return Err(JournalError::Quarantined { tenant });
+        }
         projections::apply(&mut tx, &[&changes]).await?;
-        projections::drop_failures(&mut tx, tenant).await?;
         tx.commit().await?;
         self.inner.quarantine.remove(tenant);
         Ok(failures.len())

@@ -18,8 +18,9 @@ use super::keys::{Keys, Known, Seen};
 use super::live::Vitals;
 use super::message::TenantMsg;
 use super::plan::PlanTerms;
-use super::quota::{Event, EventDigest, Fact, Verdict};
+use super::quota::{Command, Event, EventDigest, Fact, Verdict};
 use super::state::{self, ReplayError, TenantCommand, TenantOutcome, TenantState, Turn};
+use super::tenants::WHEN_RECORDED;
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::TenantId;
 use crate::journal::entry::{Author, EntryBody};
@@ -161,13 +162,37 @@ impl Book {
         }
     }
 
-    /// Removes events that count already; returns those for which the journal has to be asked.
-    pub(super) fn new_events(&self, events: &mut Vec<Event>, lookup: &Lookup) -> Vec<EventDigest> {
+    /// The events of a command for which the journal has to be asked.
+    pub(super) fn doubts(&self, command: Option<&TenantCommand>) -> Vec<EventDigest> {
+        let Some(TenantCommand::Usage(Command::Record { events })) = command else {
+            return Vec::new();
+        };
+        let (keys, now) = (&self.keys, self.now());
+        let digests = events.iter().map(|event| event.digest);
+        digests.filter(|event| keys.is_doubtful(*event, now)).collect()
+    }
+
+    /// The command without the events that count already, each with its time; none where there is
+    /// nothing to leave out. The caller's own command stays whole: should what it rests on fail,
+    /// it is judged anew.
+    pub(super) fn reduced(
+        &self,
+        command: &TenantCommand,
+        lookup: &Lookup,
+    ) -> Option<TenantCommand> {
+        let TenantCommand::Usage(Command::Record { events }) = command else { return None };
         let found = match lookup {
             Lookup::NotAsked => None,
             Lookup::Answered(found) => Some(&found.events),
         };
-        self.keys.new_events(events, found, self.now())
+        let present = self.now();
+        let timed = |event: &Event| {
+            let at = if event.at == WHEN_RECORDED { present } else { event.at };
+            Event { at, ..event.clone() }
+        };
+        let new = events.iter().filter(|event| !self.keys.is_counted(event.digest, found));
+        let events = new.map(timed).collect();
+        Some(TenantCommand::Usage(Command::Record { events }))
     }
 
     /// Whether a planted bug overlooks a key whose entry is not on disk yet.
@@ -175,11 +200,9 @@ impl Book {
         planted::is(Bug::NonAtomicKey) && known.seq > self.vitals.in_flight.durable()
     }
 
-    /// Notes that the journal is asked for a key, and returns the entry as of which it is.
+    /// Notes that the journal is asked, and returns the entry as of which it is.
     pub(super) fn ask_journal(&mut self) -> u64 {
-        let seq = self.state.seq();
-        self.keys.ask(seq);
-        seq
+        self.keys.ask(self.vitals.in_flight.durable())
     }
 
     /// Notes that the journal answered what it was asked as of an entry.

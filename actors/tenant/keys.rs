@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::filter::{BITS_PER_EVENT, KeyFilter, Probe};
 use super::state::TenantOutcome;
 use crate::clock::Timestamp;
-use crate::tenant::quota::{Event, EventDigest};
+use crate::tenant::quota::EventDigest;
 
 /// Keys on disk that are kept exactly all the same: a client that retries at once is answered
 /// without a read.
@@ -103,29 +103,27 @@ impl Keys {
         self.event_filter.insert(Probe::of_event(digest), keep_until);
     }
 
-    /// Removes what counts already, by memory and by what the journal was asked and found. Returns
-    /// the events for which the journal has to be asked first.
-    ///
-    /// What is known by memory goes at once: it may be forgotten there before the journal answers.
-    pub(super) fn new_events(
+    /// Says whether an event counts already, by memory or by what the journal was asked and found.
+    pub(super) fn is_counted(
         &self,
-        events: &mut Vec<Event>,
+        event: EventDigest,
         found: Option<&HashSet<EventDigest>>,
-        now: Timestamp,
-    ) -> Vec<EventDigest> {
-        events.retain(|event| !self.events.contains(&event.digest));
-        let Some(found) = found else {
-            let perhaps =
-                |digest: &EventDigest| self.event_filter.may_contain(Probe::of_event(*digest), now);
-            return events.iter().map(|event| event.digest).filter(perhaps).collect();
-        };
-        events.retain(|event| !found.contains(&event.digest));
-        Vec::new()
+    ) -> bool {
+        self.events.contains(&event) || found.is_some_and(|found| found.contains(&event))
     }
 
-    /// Notes that the journal is asked for a key as of entry `seq`.
-    pub(super) fn ask(&mut self, seq: u64) {
-        *self.asked.entry(seq).or_default() += 1;
+    /// Says whether the journal has to be asked for an event.
+    pub(super) fn is_doubtful(&self, event: EventDigest, now: Timestamp) -> bool {
+        !self.events.contains(&event) && self.event_filter.may_contain(Probe::of_event(event), now)
+    }
+
+    /// Notes that the journal is asked for a key or for events, when everything up to `durable` is
+    /// on disk. Returns the entry as of which it is asked: what is younger stays exact until the
+    /// answer, and what is older is exact no more, so that every doubt is asked for.
+    pub(super) fn ask(&mut self, durable: u64) -> u64 {
+        let as_of = self.trim(durable);
+        *self.asked.entry(as_of).or_default() += 1;
+        as_of
     }
 
     /// Notes that the journal has answered, or could not.
@@ -138,8 +136,9 @@ impl Keys {
         }
     }
 
-    /// Lets go of the exact form of what is on disk up to `durable`, but for the last few keys.
-    pub(super) fn trim(&mut self, durable: u64) {
+    /// Lets go of the exact form of what is on disk up to `durable`, but for the last few keys and
+    /// for what an open question needs. Returns the entry up to which it did.
+    pub(super) fn trim(&mut self, durable: u64) -> u64 {
         let durable = self.asked.keys().next().map_or(durable, |asked| durable.min(*asked));
         let is_old = |front: Option<u64>| front.is_some_and(|seq| seq <= durable);
         while is_old(self.events_order.front().map(|(seq, _)| *seq)) {
@@ -149,12 +148,13 @@ impl Keys {
             }
         }
         while self.order.len() > RECENT_KEYS && is_old(self.order.front().map(|(seq, _)| *seq)) {
-            let Some((seq, idem)) = self.order.pop_front() else { return };
+            let Some((seq, idem)) = self.order.pop_front() else { break };
             // The same key may have been used again since, after it was forgotten.
             if self.recent.get(&idem).is_some_and(|known| known.seq == seq) {
                 self.recent.remove(&idem);
             }
         }
+        durable
     }
 
     /// Drops what may be forgotten.
@@ -187,7 +187,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tenant::quota::Outcome;
+    use crate::tenant::quota::{Event, Outcome};
 
     const NOW: Timestamp = Timestamp::from_micros(1);
     const LATER: Timestamp = Timestamp::from_micros(1_000);
@@ -249,26 +249,29 @@ mod tests {
         numbers.into_iter().map(event).collect()
     }
 
-    fn left(events: &[Event]) -> Vec<EventDigest> {
-        events.iter().map(|event| event.digest).collect()
+    fn left(keys: &Keys, batch: &[Event], found: &[EventDigest]) -> Vec<EventDigest> {
+        let found = found.iter().copied().collect();
+        let digests = batch.iter().map(|event| event.digest);
+        digests.filter(|event| !keys.is_counted(*event, Some(&found))).collect()
+    }
+
+    fn doubts(keys: &Keys, batch: &[Event]) -> Vec<EventDigest> {
+        let digests = batch.iter().map(|event| event.digest);
+        digests.filter(|event| keys.is_doubtful(*event, NOW)).collect()
     }
 
     #[test]
     fn an_event_in_flight_is_a_duplicate_and_one_on_disk_is_asked_for() {
         let mut keys = Keys::default();
         keys.remember_events(1, vec![digest(1), digest(2)], LATER);
-
-        let mut batch = events([1, 3]);
-        assert!(keys.new_events(&mut batch, None, NOW).is_empty());
-        assert_eq!(left(&batch), [digest(3)]);
+        let batch = events([1, 3]);
+        assert_eq!(doubts(&keys, &batch), []);
+        assert_eq!(left(&keys, &batch, &[]), [digest(3)]);
 
         keys.trim(1);
-        let mut batch = events([1, 3]);
-        assert_eq!(keys.new_events(&mut batch, None, NOW), [digest(1)]);
-        assert_eq!(batch.len(), 2);
-        let found = HashSet::from([digest(1)]);
-        assert!(keys.new_events(&mut batch, Some(&found), NOW).is_empty());
-        assert_eq!(left(&batch), [digest(3)]);
+
+        assert_eq!(doubts(&keys, &batch), [digest(1)]);
+        assert_eq!(left(&keys, &batch, &[digest(1)]), [digest(3)]);
     }
 
     #[test]
@@ -278,26 +281,38 @@ mod tests {
         keys.remember_events(1, vec![digest(1)], LATER);
         keys.trim(1);
 
-        let mut batch = events([1]);
-        assert!(keys.new_events(&mut batch, Some(&HashSet::new()), NOW).is_empty());
-        assert!(batch.is_empty());
+        assert_eq!(left(&keys, &events([1]), &[]), []);
     }
 
     #[test]
     fn an_event_in_flight_counts_once_though_another_of_its_batch_is_looked_up() {
         let mut keys = Keys::default();
         keys.remember_events(1, vec![digest(1)], LATER);
-        keys.trim(1);
         keys.remember_events(2, vec![digest(2)], LATER);
-        let mut batch = events([1, 2]);
-        assert_eq!(keys.new_events(&mut batch, None, NOW), [digest(1)]);
-        keys.ask(2);
+        let batch = events([1, 2]);
+        assert_eq!(keys.ask(1), 1);
+        assert_eq!(doubts(&keys, &batch), [digest(1)]);
 
         // The other one comes onto the disk before the journal answers.
         keys.trim(2);
-        let found = HashSet::from([digest(1)]);
-        assert!(keys.new_events(&mut batch, Some(&found), NOW).is_empty());
 
-        assert!(batch.is_empty(), "{batch:?}");
+        assert_eq!(left(&keys, &batch, &[digest(1)]), []);
+    }
+
+    #[test]
+    fn a_second_question_asks_for_what_the_first_one_keeps_exact() {
+        let mut keys = Keys::default();
+        keys.remember_events(1, vec![digest(1)], LATER);
+        let first = keys.ask(0);
+        let second = keys.ask(1);
+        assert!(doubts(&keys, &events([1])).is_empty(), "it is exact for the first one");
+
+        keys.answered(first);
+        keys.trim(1);
+
+        assert_eq!(left(&keys, &events([1]), &[]), [], "and for the second until its answer");
+        keys.answered(second);
+        keys.trim(1);
+        assert_eq!(doubts(&keys, &events([1])), [digest(1)]);
     }
 }

@@ -99,8 +99,8 @@ impl Call {
     }
 
     /// The command, unless it is begun.
-    pub(super) fn command_mut(&mut self) -> Option<&mut TenantCommand> {
-        self.command.as_mut()
+    pub(super) fn command(&self) -> Option<&TenantCommand> {
+        self.command.as_ref()
     }
 
     /// Takes the command: from here on it is begun.

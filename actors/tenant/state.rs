@@ -189,6 +189,9 @@ impl TenantState {
         self.seq = self.seq.checked_add(1).expect("no journal is that long");
         let place = Place { tenant: self.tenant, seq: self.seq, at, prev: self.head };
         let (text, hash) = seal(&body, &place, author);
+        // What is written must be read again: every test that writes a line proves it for its kind.
+        #[cfg(test)]
+        assert_eq!(Entry::parse(&text).map(|entry| entry.body), Ok(body.clone()), "{text}");
         self.head = hash;
         self.last_at = at;
         self.note_on_the_way(self.seq, at);

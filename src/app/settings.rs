@@ -44,6 +44,12 @@ pub enum SettingsError {
     /// The catalogue is wrong.
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
+    /// Files of one machine would be missing on the next owner's.
+    #[error(
+        "journal.archive_after cannot be used with a database server: the files would lie on one \
+         machine alone"
+    )]
+    ArchiveOfServer,
     /// This kind of store is not known.
     #[error("cannot use the storage `{0}`: only `file://…` is known")]
     StorageUrl(String),
@@ -68,6 +74,10 @@ pub(super) fn house(
     let unusable = |source| SettingsError::DataDir { path: data_dir.clone(), source };
     std::fs::create_dir_all(&data_dir).map_err(unusable)?;
     let database = database(config, fatal);
+    let is_server = database.url.as_deref().is_some_and(|url| url.starts_with("postgres"));
+    if is_server && config.journal.archive_after.is_some() {
+        return Err(SettingsError::ArchiveOfServer);
+    }
     Ok(HouseSettings {
         data_dir: database.data_dir,
         database_url: database.url,

@@ -113,7 +113,8 @@ section! {
     /// The journal.
     JournalSection in "journal" {
         /// How old a row is before it moves from the database to a file in `<data dir>/journal`.
-        /// Without it, all rows stay in the database.
+        /// Without it, all rows stay in the database. Not with a database server: the next owner of
+        /// a shard would lack the files.
         archive_after: Option<Span> = None;
     }
 }

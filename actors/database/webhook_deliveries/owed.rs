@@ -130,9 +130,11 @@ async fn listeners(
     }
     let mut found: HashMap<String, Vec<Listener>> = HashMap::new();
     for row in query.fetch_all(&mut *connection).await? {
+        let events: String = column::plain(&row, "events")?;
         let listener = Listener {
             endpoint: column::parsed(&row, "webhook_endpoints", "id")?,
-            events: column::parsed(&row, "webhook_endpoints", "events")?,
+            // A newer version may have let it subscribe to what this one does not know.
+            events: events.parse().unwrap_or(Subscription::All),
         };
         found.entry(column::plain(&row, "tenant_id")?).or_default().push(listener);
     }

@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::super::book::{Decided, Found, Lookup, Repetition};
 use super::super::call::{Answer, TenantError};
@@ -10,12 +13,16 @@ use super::super::message::{Call, TenantMsg};
 use super::super::metrics;
 use super::super::quota::{Command, EventDigest, Outcome, Recorded, Verdict};
 use super::super::state::{TenantCommand, TenantOutcome};
-use super::super::tenants::WHEN_RECORDED;
 use super::Life;
 use super::follow::changes;
+use crate::database::StoreError;
 use crate::ids::TenantId;
 use crate::journal::entry::Author;
 use crate::journal::{Journal, JournalError};
+
+/// How long the journal may take to say what it knows of a key. Until it has, everything younger is
+/// kept exactly.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
 
 impl Life {
     /// Decides a command; `lookup` is what the journal says of its key and events, once asked.
@@ -29,23 +36,19 @@ impl Life {
             match self.book.repetition(idempotency, lookup) {
                 Repetition::Never => {}
                 Repetition::Of(known) => return self.repeat(call, known),
-                Repetition::Perhaps => return self.look_up(call, Vec::new()),
+                Repetition::Perhaps => return self.look_up(call),
             }
         }
-        if let Some(TenantCommand::Usage(Command::Record { events })) = call.command_mut() {
-            let asked = self.book.new_events(events, lookup);
-            if !asked.is_empty() {
-                return self.look_up(call, asked);
-            }
-            if events.is_empty() {
-                return self.all_known(call);
-            }
-            let present = self.book.now();
-            for event in events.iter_mut().filter(|event| event.at == WHEN_RECORDED) {
-                event.at = present;
-            }
+        if matches!(lookup, Lookup::NotAsked) && !self.book.doubts(call.command()).is_empty() {
+            return self.look_up(call);
         }
         let Some(command) = call.begin() else { return };
+        let reduced = self.book.reduced(&command, lookup);
+        if let Some(TenantCommand::Usage(Command::Record { events })) = &reduced
+            && events.is_empty()
+        {
+            return self.all_known(call);
+        }
         let Some(room) = call.take_room() else {
             call.into_reply().send(Err(TenantError::Unavailable));
             return;
@@ -56,7 +59,8 @@ impl Life {
             idem: call.idempotency.as_ref().map(|key| key.idem.as_str()),
             fp: call.idempotency.as_ref().map(|key| key.fp.as_str()),
         };
-        let Decided { lines, verdict } = self.book.decide(&command, &author);
+        let judged = reduced.as_ref().unwrap_or(&command);
+        let Decided { lines, verdict } = self.book.decide(judged, &author);
         let answer = match verdict {
             Verdict::Admitted(outcome) => Ok(Answer::first(outcome)),
             Verdict::Refused(refusal) => Err(TenantError::Refused(refusal)),
@@ -128,19 +132,15 @@ impl Life {
         }));
     }
 
-    /// Asks the journal for the call's key and, of its events, for those that it may know. Events
-    /// that are not named are asked for when the key turns out to be new.
-    fn look_up(&mut self, mut call: Box<Call>, mut asked: Vec<EventDigest>) {
-        if asked.is_empty()
-            && let Some(TenantCommand::Usage(Command::Record { events })) = call.command_mut()
-        {
-            asked = self.book.new_events(events, &Lookup::NotAsked);
-        }
+    /// Asks the journal for the call's key and, of its events, for those that it may know.
+    fn look_up(&mut self, call: Box<Call>) {
         let asked_at = self.book.ask_journal();
+        let asked = self.book.doubts(call.command());
         let (journal, tenant) = (self.shell.journal.clone(), self.tenant);
         self.later("find-key", async move {
             let idem = call.idempotency.as_ref().map(|key| key.idem.as_str());
-            let found = find(&journal, tenant, idem, &asked).await;
+            let found = timeout(ASK_WITHIN, find(&journal, tenant, idem, &asked)).await;
+            let found = found.unwrap_or_else(|_| Err(StoreError::Busy.into()));
             TenantMsg::DecideKnown(call, asked_at, found)
         });
     }

@@ -68,6 +68,8 @@ impl Book {
             return None;
         }
         self.snapshot_at = seq;
+        // A tenant that never sleeps would keep the filters of every period otherwise.
+        self.keys.forget(self.now());
         Some(Checkpoint {
             tenant: self.tenant,
             seq,

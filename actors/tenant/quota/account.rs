@@ -14,8 +14,9 @@ use crate::planted::{self, Bug};
 use crate::tenant::period::{Period, PeriodName};
 use crate::tenant::plan::{Enforcement, MeterKind, MeterName, OveragePrice, PlanTerms};
 
-/// Sums stay below this, so that every one of them fits a signed column of a database.
-pub(super) const MAX_TOTAL: u64 = i64::MAX as u64;
+/// Sums of one period stay below this, so that a day's, on which periods may end and begin, fits a
+/// signed column of a database.
+pub(super) const MAX_TOTAL: u64 = i64::MAX as u64 / 4;
 
 /// One meter's counters in one period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -217,8 +217,8 @@ pub enum Fact {
         /// The rule of the periods from then on, if it is another one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cycle: Option<Cycle>,
-        /// When the open period ends.
-        at: Timestamp,
+        /// When the open period ends. Not `at`: that is the entry's own time in the same line.
+        comes_at: Timestamp,
     },
     /// A period ended and another began.
     PeriodRolled {

@@ -52,7 +52,7 @@ impl Quota {
             }
             PlanChange::PeriodEnd => {
                 let at = self.period.map_or(now, |period| period.end);
-                Fact::PlanScheduled { terms, cycle, at }
+                Fact::PlanScheduled { terms, cycle, comes_at: at }
             }
         }
     }

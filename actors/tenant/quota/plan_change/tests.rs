@@ -100,7 +100,7 @@ fn a_downgrade_waits_for_the_periods_end_and_comes_inside_the_roll() {
     let scheduled = apply(&mut quota, &later, "2026-12-05T00:00:00Z");
     assert!(matches!(
         &scheduled.facts[..],
-        [(_, Fact::PlanScheduled { at: due, .. })] if *due == at("2026-12-23T15:00:00Z")
+        [(_, Fact::PlanScheduled { comes_at: due, .. })] if *due == at("2026-12-23T15:00:00Z")
     ));
     assert_eq!(quota.scheduled_plan().unwrap().as_str(), "free");
     assert_eq!(images(&quota, "2026-12-05T00:00:00Z"), (400, 0, Some(100)));
