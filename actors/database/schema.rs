@@ -70,12 +70,27 @@ async fn compare_by_bytes(connection: &mut AnyConnection) -> Result<(), StoreErr
     Ok(tx.commit().await?)
 }
 
-/// The names of the tables that the migrations make.
+/// The names of the tables that the migrations leave.
 pub(super) fn own_tables() -> BTreeSet<&'static str> {
     let both = JOURNAL_MIGRATIONS.iter().chain(MAIN_MIGRATIONS.iter());
-    both.flat_map(|migration| migration.sql.as_str().lines())
-        .filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split([' ', '(']).next())
-        .collect()
+    let mut tables = BTreeSet::new();
+    for line in both.flat_map(|migration| migration.sql.as_str().lines()) {
+        let words: Vec<&str> = line.trim_end_matches(';').split([' ', '(']).collect();
+        match *words {
+            ["CREATE", "TABLE", name, ..] => {
+                tables.insert(name);
+            }
+            ["DROP", "TABLE", name] => {
+                tables.remove(name);
+            }
+            ["ALTER", "TABLE", old, "RENAME", "TO", new] => {
+                tables.remove(old);
+                tables.insert(new);
+            }
+            _ => {}
+        }
+    }
+    tables
 }
 
 /// Refuses a library that can lose what it was given.
@@ -144,6 +159,7 @@ mod tests {
         let own = own_tables();
 
         assert!(own.contains("journal") && own.contains("users"), "{own:?}");
+        assert!(own.contains("mail_outbox") && !own.contains("mail_outbox_next"), "{own:?}");
         assert!(own.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
     }
 }
