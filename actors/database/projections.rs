@@ -48,7 +48,7 @@ static DROP_WAKEUPS: Many =
 const MOVE_WATERMARK: &str = "INSERT INTO journal_watermarks (shard, seq, hash) \
      VALUES ($1, $2, $3) \
      ON CONFLICT (shard) DO UPDATE SET seq = excluded.seq, hash = excluded.hash \
-     WHERE journal_watermarks.seq = $4";
+     WHERE journal_watermarks.seq = $4 AND journal_watermarks.seq < excluded.seq";
 const WATERMARKS: &str = "SELECT shard, seq, hash FROM journal_watermarks ORDER BY shard";
 const ADD_FAILURE: &str = "INSERT INTO projection_failures \
      (tenant_id, seq, shard, row_seq, reason, failed_at) VALUES ($1, $2, $3, $4, $5, $6) \

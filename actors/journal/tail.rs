@@ -128,6 +128,10 @@ impl Tail {
     pub(super) fn push(&self, rows: impl IntoIterator<Item = CommittedRow>) {
         let mut inner = self.lock();
         for row in rows {
+            // Its commit was answered late: who took the shard meanwhile has projected it.
+            if row.seq <= self.watermark(row.shard) {
+                continue;
+            }
             inner.bytes += row.bytes;
             inner.has_news |= row.is_news;
             inner.queue.push_back(Arc::new(row));
@@ -173,7 +177,7 @@ impl Tail {
         inner.is_urgent &= !inner.queue.is_empty();
         inner.has_news = inner.queue.iter().any(|row| row.is_news);
         self.admission.set_tail_bytes(inner.bytes);
-        drop(inner);
+        // Under the lock, so that no row of before is pushed after it was thought settled.
         self.watermarks.send_modify(|watermarks| {
             let known = &mut watermarks[usize::from(shard)];
             *known = seq.max(*known);
@@ -246,5 +250,34 @@ impl Tail {
     fn lock(&self) -> MutexGuard<'_, Rows> {
         // A panic under the lock could only come from arithmetic that cannot fail.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seq: i64) -> CommittedRow {
+        let row = Row {
+            shard: 0,
+            seq,
+            epoch: 1,
+            batch_id: "b".to_owned(),
+            body: Arc::new(String::new()),
+            hash: RowHash::START,
+        };
+        CommittedRow::new(&row, Vec::new(), Vec::new())
+    }
+
+    #[test]
+    fn a_row_whose_commit_is_answered_after_another_projected_it_is_not_projected_again() {
+        let tail = Tail::new(Admission::new(), vec![3]);
+        tail.push([row(4)]);
+
+        tail.settle(0, 6);
+        tail.push([row(5), row(7)]);
+
+        let left: Vec<i64> = tail.pending(usize::MAX).iter().map(|row| row.seq).collect();
+        assert_eq!((left, tail.watermark(0)), (vec![7], 6));
     }
 }
