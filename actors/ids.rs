@@ -14,7 +14,7 @@ use crate::clock::{Clock, Timestamp};
 /// 128 bits in base32 are 26 characters; the first one carries three bits.
 const SUFFIX_LENGTH: usize = 26;
 /// Three letters, an underscore and the suffix.
-const TEXT_LENGTH: usize = 30;
+pub const TEXT_LENGTH: usize = 30;
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// The text is not an identifier of the expected kind.
@@ -80,6 +80,11 @@ macro_rules! id {
             /// what is done twice is named once.
             pub fn derived(at: Timestamp, bytes: &[u8; 10]) -> Self {
                 Self(timed(at, bytes))
+            }
+
+            /// Writes the text form into a fixed buffer.
+            pub fn encode(self) -> [u8; TEXT_LENGTH] {
+                encode($prefix, self.0)
             }
 
             /// Wraps the 128 bits as they are.

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tenantry_actors::clock::{SharedClock, SystemClock};
 use tenantry_actors::database::FatalHook;
@@ -22,8 +21,8 @@ use crate::auth::{Gatekeeper, OperatorToken, RateLimits, SameOrigin, SessionCook
 use crate::config::Config;
 use crate::layers::{Front, FrontLayer, FrontSettings};
 use crate::ops::{self, OpsState, Phase};
-use crate::routes::{self, BodyLimits, Web, WebParts};
-use crate::server::Server;
+use crate::routes::{self, BodyLimits, Entrance, Web, WebParts};
+use crate::server::{Answerer, Server};
 use crate::{pages, telemetry};
 
 use settings::Common;
@@ -108,9 +107,10 @@ impl App {
         let front = front(&config, clock, public_url, &web);
         let router = ops::probes(ops.clone())
             .merge(routes::router(web.clone()))
-            .merge(pages::router(web))
-            .layer(FrontLayer(front));
-        let public = serve(public_listener, router, &config, &tasks, stops.http.clone());
+            .merge(pages::router(web.clone()))
+            .layer(FrontLayer(front.clone()));
+        let entrance = Entrance::new(front, web, router);
+        let public = serve(public_listener, entrance, &config, &tasks, stops.http.clone());
         ops.enter(Phase::Serving);
         let drain = config.general.drain_timeout.0;
         Ok(Running { http_addr, ops_addr, house, tasks, ops, stops, public, operators, drain })
@@ -207,12 +207,12 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 
 fn serve(
     listener: TcpListener,
-    router: Router,
+    answerer: impl Answerer,
     config: &Config,
     tasks: &Tasks,
     stop: CancellationToken,
 ) -> Task<()> {
-    let server = Server::new(listener, router, &config.http, tasks.clone());
+    let server = Server::new(listener, answerer, &config.http, tasks.clone());
     spawn("http.accept", tasks, server.run(stop, REQUESTS_SHARE))
 }
 

@@ -11,9 +11,8 @@ mod operator;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::extract::Request;
-use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap};
+use http::{Method, Uri};
 use tenantry_actors::identity::{Identity, IdentityError};
 use tenantry_actors::ids::UserId;
 
@@ -53,10 +52,12 @@ pub struct Gatekeeper {
 }
 
 /// An admitted request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Admitted {
     /// Who asks, if a credential says so.
-    pub principal: Option<Principal>,
+    pub recognised: Option<Recognised>,
+    /// Whether it is an operators' call with their token.
+    pub is_operator: bool,
     /// What it was charged, if anything.
     pub charge: Option<Charge>,
 }
@@ -94,19 +95,22 @@ impl Gatekeeper {
         }
     }
 
-    /// Admits a request, remembering in it who asks, or says why not.
-    pub async fn admit(&self, request: &mut Request, address: IpAddr) -> Result<Admitted, Problem> {
-        if is_exempt(request.uri().path()) {
-            return Ok(Admitted { principal: None, charge: None });
+    /// Admits a request and tells who asks, or says why not.
+    pub async fn admit(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        address: IpAddr,
+    ) -> Result<Admitted, Problem> {
+        let path = uri.path();
+        if is_exempt(path) {
+            return Ok(Admitted::default());
         }
-        if self.is_operator(request) {
-            request.extensions_mut().insert(Operator);
-            return Ok(Admitted { principal: None, charge: None });
+        if self.is_operator(path, headers) {
+            return Ok(Admitted { is_operator: true, ..Admitted::default() });
         }
-        let recognised = {
-            let takes_cookie = takes_cookie(request);
-            self.recognise(request.headers(), takes_cookie).await?
-        };
+        let recognised = self.recognise(headers, takes_cookie(method, path)).await?;
         let charge = match &recognised {
             None => Some(self.strangers.charge(address)),
             Some(Recognised { principal, .. }) => {
@@ -116,18 +120,13 @@ impl Gatekeeper {
         if let Some(refusal) = charge.as_ref().and_then(Charge::refusal) {
             return Err(refusal);
         }
-        let principal = recognised.as_ref().map(|recognised| recognised.principal.clone());
-        if let Some(recognised) = recognised {
-            request.extensions_mut().insert(recognised);
-        }
-        Ok(Admitted { principal, charge })
+        Ok(Admitted { recognised, is_operator: false, charge })
     }
 
     /// Whether an operators' call carries their token. Elsewhere it is nobody's credential.
-    fn is_operator(&self, request: &Request) -> bool {
+    fn is_operator(&self, path: &str, headers: &HeaderMap) -> bool {
         let Some(operator) = &self.operator else { return false };
-        request.uri().path().starts_with(operator::PATHS)
-            && bearer(request.headers()).is_some_and(|token| operator.is(token))
+        path.starts_with(operator::PATHS) && bearer(headers).is_some_and(|token| operator.is(token))
     }
 
     async fn recognise(
@@ -173,9 +172,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether the browser's cookie says anything here: to pages, and to reads of the API.
-fn takes_cookie(request: &Request) -> bool {
-    let is_api = request.uri().path().starts_with("/api/");
-    !is_api || matches!(*request.method(), Method::GET | Method::HEAD)
+fn takes_cookie(method: &Method, path: &str) -> bool {
+    !path.starts_with("/api/") || matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// Probes are asked by machines, files of pages come in dozens.

@@ -1,11 +1,13 @@
 //! What every request passes on its way in and every answer on its way out.
 //!
-//! The whole list stands in [`Front::pass`], in order, as one tower layer: a layer for each
-//! would allocate and copy the stack below it once per request.
+//! The whole list stands in [`Front::pass`], in order: a tower layer for each would allocate and
+//! copy the stack below it once per request. [`FrontLayer`] puts it around the router; the one
+//! route that programs call all the time goes through it without a router.
 
 mod address;
 mod headers;
 mod observe;
+mod passage;
 mod rate;
 mod request_id;
 
@@ -19,11 +21,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tenantry_actors::clock::SharedClock;
 use tenantry_supervision::deadline::Deadline;
 use tenantry_supervision::gate::Gate;
@@ -36,7 +38,8 @@ use crate::server::Peer;
 use observe::{Observed, Observer};
 
 pub use address::client_address;
-pub use observe::{ACTIVE_REQUESTS, REQUEST_SECONDS};
+pub use observe::{ACTIVE_REQUESTS, REQUEST_SECONDS, Route};
+pub use passage::Passage;
 pub use rate::{Charge, Limiter, Policy};
 pub use request_id::{RequestIds, X_REQUEST_ID};
 
@@ -81,95 +84,101 @@ impl Front {
         Self { settings, clock, gate, observer: Observer::new(), gatekeeper }
     }
 
-    /// The list: what happens to a request, from the outside in and back.
-    async fn pass<S>(&self, mut request: Request, inner: S) -> Response
+    /// The list: what happens to a request, from the outside in and back. `inner` has the last
+    /// word about how long it may take.
+    pub async fn pass<B, F, Inner>(
+        &self,
+        request: http::Request<B>,
+        peer: Option<Peer>,
+        route: Route,
+        inner: F,
+    ) -> Response
     where
-        S: Service<Request, Response = Response, Error = Infallible>,
+        F: FnOnce(http::Request<B>, Passage) -> Inner,
+        Inner: Future<Output = Result<Response, Problem>>,
     {
-        let ids = RequestIds::of(&request, &self.clock);
-        let observed = self.observer.begin(&request, &ids);
+        let ids = RequestIds::of(request.headers(), &self.clock);
+        let observed = self.observer.begin(route, request.method(), &ids);
         // A copy of an address shares its text.
         let uri = request.uri().clone();
         let path = uri.path();
         let method = request.method().clone();
-        request.extensions_mut().insert(ids.clone());
 
-        let work = self.work(request, inner, &observed).instrument(observed.span.clone());
-        let mut response = match AssertUnwindSafe(work).catch_unwind().await {
+        let shown = ids.shown.clone();
+        let work = self.work(request, peer, ids, inner, &observed);
+        let work = AssertUnwindSafe(work.instrument(observed.span.clone()));
+        let mut response = match work.catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem.into_response(),
             Err(_) => Problem::internal("a handler panicked").into_response(),
         };
 
         let public_url = self.settings.public_url.as_str();
-        let at = Occurrence { public_url, request_id: ids.text(), path };
-        finish(&mut response, at, &method);
+        let request_id = shown.to_str().unwrap_or_default();
+        finish(&mut response, Occurrence { public_url, request_id, path }, &method);
         let is_page = is_html(&response) || path.starts_with("/assets/");
         let is_https = public_url.starts_with("https://");
         headers::secure(response.headers_mut(), is_page, is_https);
-        response.headers_mut().insert(X_REQUEST_ID, ids.shown.clone());
+        response.headers_mut().insert(X_REQUEST_ID, shown);
         self.observer.end(&observed, &response);
         response
     }
 
     /// Admission, deadline and credentials, then the route itself.
-    async fn work<S>(
+    async fn work<B, F, Inner>(
         &self,
-        mut request: Request,
-        mut inner: S,
+        request: http::Request<B>,
+        peer: Option<Peer>,
+        ids: RequestIds,
+        inner: F,
         observed: &Observed,
     ) -> Result<Response, Problem>
     where
-        S: Service<Request, Response = Response, Error = Infallible>,
+        F: FnOnce(http::Request<B>, Passage) -> Inner,
+        Inner: Future<Output = Result<Response, Problem>>,
     {
-        if uri_bytes(&request) > URI_BYTES_MAX {
+        if uri_bytes(request.uri()) > URI_BYTES_MAX {
             return Err(Problem::new(ProblemKind::UriTooLong));
         }
-        if is_ambiguous(&request) {
+        if is_ambiguous(request.headers()) {
             let close = HeaderValue::from_static("close");
             return Err(Problem::new(ProblemKind::MalformedRequest).header(CONNECTION, close));
         }
         let overloaded = |_| Problem::new(ProblemKind::Overloaded).retry_after(OVERLOADED_RETRY_S);
         let _permit = self.gate.try_enter().map_err(overloaded)?;
         let deadline = Deadline::after(self.settings.request_timeout);
-        request.extensions_mut().insert(deadline);
-        let address = self.address(&request);
-        request.extensions_mut().insert(ClientAddress(address));
+        let address = self.address(peer, request.headers());
+        let grace = UPLOAD_GRACE.min(self.settings.request_timeout);
+        let mut passage = Passage::new(ids, deadline, grace, address);
 
-        let served = async {
-            let admitted = self.gatekeeper.admit(&mut request, address).await?;
-            if let Some(principal) = &admitted.principal {
-                observed.belongs_to(principal);
-            }
-            let mut response = inner.call(request).await.unwrap_or_else(|never| match never {});
-            if let Some(charge) = &admitted.charge {
-                charge.write(response.headers_mut());
-            }
-            Ok(response)
-        };
-        // The domain answers by the deadline itself; this net is for what forgot to.
-        let net = deadline.instant() + UPLOAD_GRACE.min(self.settings.request_timeout);
-        match tokio::time::timeout_at(net, served).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Problem::new(ProblemKind::DeadlineExceeded)),
+        let asked =
+            self.gatekeeper.admit(request.method(), request.uri(), request.headers(), address);
+        let admitted = passage.net().catch(asked).await?;
+        if let Some(recognised) = &admitted.recognised {
+            observed.belongs_to(&recognised.principal);
         }
+        let charge = admitted.charge;
+        passage.recognised = admitted.recognised;
+        passage.is_operator = admitted.is_operator;
+        let mut response = inner(request, passage).await?;
+        if let Some(charge) = &charge {
+            charge.write(response.headers_mut());
+        }
+        Ok(response)
     }
 
-    fn address(&self, request: &Request) -> IpAddr {
-        let peer = request.extensions().get::<Peer>();
+    fn address(&self, peer: Option<Peer>, headers: &HeaderMap) -> IpAddr {
         let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
-        client_address(peer, request.headers(), &self.settings.trusted_proxies)
+        client_address(peer, headers, &self.settings.trusted_proxies)
     }
 }
 
 /// Two lengths are one too many: a proxy in front might believe the other one.
-fn is_ambiguous(request: &Request) -> bool {
-    let headers = request.headers();
+fn is_ambiguous(headers: &HeaderMap) -> bool {
     headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
 }
 
-fn uri_bytes(request: &Request) -> usize {
-    let uri = request.uri();
+fn uri_bytes(uri: &Uri) -> usize {
     uri.path().len() + uri.query().map_or(0, str::len)
 }
 
@@ -237,7 +246,17 @@ where
         let front = self.front.clone();
         // The clone stays for the next request; the one that was made ready is used now.
         let next = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, next);
-        Box::pin(async move { Ok(front.pass(request, ready).await) })
+        let mut ready = std::mem::replace(&mut self.inner, next);
+        let route = Route::of(request.extensions().get::<MatchedPath>().cloned());
+        let peer = request.extensions().get::<Peer>().copied();
+        let inner = move |mut request: Request, passage: Passage| {
+            let net = passage.net();
+            passage.mark(request.extensions_mut());
+            net.catch(async move {
+                let answer = ready.call(request).await;
+                Ok(answer.unwrap_or_else(|never| match never {}))
+            })
+        };
+        Box::pin(async move { Ok(front.pass(request, peer, route, inner).await) })
     }
 }

@@ -8,6 +8,7 @@ mod clock;
 mod cloudevents;
 mod corrections;
 mod events;
+mod hot;
 mod ingest;
 pub(crate) mod input;
 mod item;
@@ -29,9 +30,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tenantry_actors::clock::SharedClock;
 use tenantry_actors::identity::Identity;
@@ -51,11 +54,17 @@ use crate::auth::{SameOrigin, SessionCookie};
 use crate::problem::{Problem, Result};
 
 pub use body::{BodyLimits, JsonBody, read};
+pub use hot::Entrance;
 pub use input::{Call, IdempotencyKey, OperatorCall, PathId, QueryArgs};
 pub use openapi::text as openapi_text;
 
 /// Says that an answer was given before.
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Most answers of the usage plane are shorter; longer ones grow the buffer.
+const USUAL_ANSWER_BYTES: usize = 256;
+/// Headers of an answer, at most.
+const ANSWER_HEADERS: usize = 16;
 
 /// What every route may use. Clones are handles to the same.
 #[derive(Clone, Debug)]
@@ -193,7 +202,18 @@ pub fn router(web: Web) -> Router {
 
 /// An answer that may have been given before.
 fn answered<T: Serialize>(status: StatusCode, answer: Answer<T>) -> Response {
-    marked((status, axum::Json(answer.value)).into_response(), answer.replayed)
+    let Answer { value, replayed } = answer;
+    let mut text = Vec::with_capacity(USUAL_ANSWER_BYTES);
+    if let Err(error) = serde_json::to_writer(&mut text, &value) {
+        return Problem::internal(error).into_response();
+    }
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    // Room for what the front adds: growing would move them all.
+    let mut headers = HeaderMap::with_capacity(ANSWER_HEADERS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.headers_mut() = headers;
+    marked(response, replayed)
 }
 
 /// Says that it is done, now or before, and nothing more.

@@ -4,29 +4,34 @@
 //! or part of an HTTP/2 preface, and it never gives up on one that does not read. Both are done
 //! here.
 
+mod drain;
 mod slots;
 mod stall;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::GracefulConnection;
 use tenantry_supervision::spawn::{Tasks, spawn};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use crate::config::sections::Http;
+use drain::{Drain, Member, Phase};
 use slots::{Slot, Slots};
 use stall::StallGuard;
 
@@ -58,11 +63,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// What answers the requests of a server; a clone for each of them.
+pub trait Answerer: Clone + Send + Sync + 'static {
+    /// Answers one.
+    fn answer(
+        self,
+        request: http::Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response> + Send;
+}
+
+impl Answerer for Router {
+    async fn answer(mut self, request: http::Request<Incoming>, peer: Peer) -> Response {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        self.call(request).await.unwrap_or_else(|never| match never {})
+    }
+}
+
 /// One listener and what serves it.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<A> {
     listener: TcpListener,
-    router: Router,
+    answerer: A,
     tasks: Tasks,
     limits: Limits,
     slots: Slots,
@@ -76,22 +99,21 @@ struct Limits {
     stall: Duration,
 }
 
-impl Server {
-    /// Prepares to serve a router.
-    pub fn new(listener: TcpListener, router: Router, http: &Http, tasks: Tasks) -> Self {
+impl<A: Answerer> Server<A> {
+    /// Prepares to serve.
+    pub fn new(listener: TcpListener, answerer: A, http: &Http, tasks: Tasks) -> Self {
         let limits = Limits {
             first_byte: http.first_byte_timeout.0,
             head: http.head_timeout.0,
             stall: http.body_timeout.0,
         };
         let slots = Slots::new(http.max_connections.0, http.max_connections_per_address.0);
-        Self { listener, router, tasks, limits, slots, builder: builder(limits.head) }
+        Self { listener, answerer, tasks, limits, slots, builder: builder(limits.head) }
     }
 
     /// Serves until told to stop, then waits for the connections, at most so long.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
-        let graceful = GracefulShutdown::new();
-        let force = CancellationToken::new();
+        let connections = Drain::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -99,7 +121,7 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.welcome(stream, peer, &graceful, &force),
+                Ok((stream, peer)) => self.welcome(stream, peer, &connections),
                 Err(error) => {
                     tracing::warn!(error = %error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
@@ -107,40 +129,30 @@ impl Server {
             }
         }
         drop(self.listener);
-        if timeout(drain, graceful.shutdown()).await.is_err() {
+        connections.tell(Phase::Draining);
+        if timeout(drain, connections.emptied()).await.is_err() {
             tracing::warn!("connections were cut after the drain's time");
         }
-        force.cancel();
+        connections.tell(Phase::Cut);
     }
 
-    fn welcome(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        graceful: &GracefulShutdown,
-        force: &CancellationToken,
-    ) {
+    fn welcome(&self, stream: TcpStream, peer: SocketAddr, connections: &Drain) {
         let Some(slot) = self.slots.take(peer.ip()) else {
             metrics::counter!(CONNECTIONS_REFUSED_TOTAL).increment(1);
             return;
         };
         // Answers are small and complete when written: waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
-        let seen = Arc::new(Notify::new());
+        let seen = Arc::new(AtomicBool::new(false));
         let service = {
-            let (router, seen) = (self.router.clone(), seen.clone());
-            service_fn(move |mut request: http::Request<Incoming>| {
-                seen.notify_one();
-                request.extensions_mut().insert(Peer(peer));
-                let mut router = router.clone();
-                async move {
-                    let answer = router.call(request.map(Body::new)).await;
-                    Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
-                }
+            let (answerer, seen) = (self.answerer.clone(), seen.clone());
+            service_fn(move |request: http::Request<Incoming>| {
+                seen.store(true, Ordering::Relaxed);
+                let answer = answerer.clone().answer(request, Peer(peer));
+                async move { Ok::<_, Infallible>(answer.await) }
             })
         };
-        let builder = self.builder.clone();
-        let (limits, watcher, force) = (self.limits, graceful.watcher(), force.clone());
+        let (builder, limits, member) = (self.builder.clone(), self.limits, connections.join());
         spawn("http.connection", &self.tasks, async move {
             let _slot: Slot = slot;
             let mut first = [0];
@@ -148,22 +160,43 @@ impl Server {
                 return;
             }
             let io = TokioIo::new(StallGuard::new(stream, limits.stall));
-            let connection = watcher.watch(builder.serve_connection(io, service).into_owned());
-            let silent = async {
-                // Ends the connection unless a first request is seen in time.
-                if timeout(limits.head, seen.notified()).await.is_ok() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(error = %error, "a connection ended early");
-                },
-                () = silent => tracing::debug!("a connection sent no request"),
-                () = force.cancelled() => {}
-            }
+            let connection = builder.serve_connection(io, service).into_owned();
+            attend(connection, member, &seen, sleep(limits.head)).await;
         });
     }
+}
+
+/// Serves a connection to its end: its own, or the server's, or that of the time in which a first
+/// request has to come.
+async fn attend<C>(connection: C, mut member: Member, seen: &AtomicBool, silent: Sleep)
+where
+    C: GracefulConnection<Error: std::fmt::Display>,
+{
+    let (mut connection, mut silent) = (pin!(connection), pin!(silent));
+    let mut is_finishing = false;
+    std::future::poll_fn(|cx| {
+        match member.phase(cx) {
+            Phase::Open => {}
+            Phase::Draining if is_finishing => {}
+            Phase::Draining => {
+                is_finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Phase::Cut => return Poll::Ready(()),
+        }
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                tracing::debug!(error = %error, "a connection ended early");
+            }
+            return Poll::Ready(());
+        }
+        if !seen.load(Ordering::Relaxed) && silent.as_mut().poll(cx).is_ready() {
+            tracing::debug!("a connection sent no request");
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {

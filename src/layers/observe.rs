@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::MatchedPath;
 use axum::response::Response;
 use http::{Method, StatusCode};
 use metrics::{Gauge, Histogram};
@@ -28,27 +28,44 @@ const NO_ROUTE: &str = "unmatched";
 /// The one route whose successes are not logged: the journal has every decision already.
 const HOT_ROUTE: &str = "/api/usage/consume";
 
-type Handles = HashMap<(MatchedRoute, Method, StatusCode), Histogram>;
+type Handles = HashMap<(Route, Method, StatusCode), Histogram>;
 
 /// A route's pattern; the router's own text, so a clone costs no allocation.
 #[derive(Clone, Debug)]
-struct MatchedRoute(Option<MatchedPath>);
+pub enum Route {
+    /// The router found it.
+    Matched(MatchedPath),
+    /// It was known before any router, or there is none.
+    Named(&'static str),
+}
 
-impl MatchedRoute {
-    fn as_str(&self) -> &str {
-        self.0.as_ref().map_or(NO_ROUTE, MatchedPath::as_str)
+impl Route {
+    /// The route that every meter of a product is charged by.
+    pub const CONSUME: Self = Self::Named(HOT_ROUTE);
+
+    /// What the router found.
+    pub fn of(matched: Option<MatchedPath>) -> Self {
+        matched.map_or(Self::Named(NO_ROUTE), Self::Matched)
+    }
+
+    /// The pattern.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Matched(path) => path.as_str(),
+            Self::Named(name) => name,
+        }
     }
 }
 
-impl PartialEq for MatchedRoute {
+impl PartialEq for Route {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
     }
 }
 
-impl Eq for MatchedRoute {}
+impl Eq for Route {}
 
-impl std::hash::Hash for MatchedRoute {
+impl std::hash::Hash for Route {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
@@ -64,7 +81,7 @@ pub(super) struct Observer {
 /// A request under observation.
 #[derive(Debug)]
 pub(super) struct Observed {
-    route: MatchedRoute,
+    route: Route,
     method: Method,
     started: Instant,
     /// The span that everything of this request is logged under.
@@ -78,9 +95,8 @@ impl Observer {
     }
 
     /// Begins to observe.
-    pub(super) fn begin(&self, request: &Request, ids: &RequestIds) -> Observed {
-        let route = MatchedRoute(request.extensions().get::<MatchedPath>().cloned());
-        let method = request.method().clone();
+    pub(super) fn begin(&self, route: Route, method: &Method, ids: &RequestIds) -> Observed {
+        let method = method.clone();
         let span = if route.as_str() == HOT_ROUTE {
             new_span!(Level::DEBUG, method, route, ids)
         } else {
@@ -102,7 +118,7 @@ impl Observer {
         log(observed, response, took);
     }
 
-    fn register(&self, key: &(MatchedRoute, Method, StatusCode)) -> Histogram {
+    fn register(&self, key: &(Route, Method, StatusCode)) -> Histogram {
         let (route, method, status) = key;
         let histogram = metrics::histogram!(
             REQUEST_SECONDS,

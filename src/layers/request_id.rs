@@ -1,6 +1,7 @@
 //! The request's id: ours inside, the client's own where it sent a sane one.
 
-use axum::extract::Request;
+use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use tenantry_actors::clock::SharedClock;
 use tenantry_actors::ids::RequestId;
@@ -21,11 +22,12 @@ pub struct RequestIds {
 
 impl RequestIds {
     /// Names a request.
-    pub(super) fn of(request: &Request, clock: &SharedClock) -> Self {
+    pub(super) fn of(headers: &HeaderMap, clock: &SharedClock) -> Self {
         let own = RequestId::generate(clock.as_ref());
-        let sent = request.headers().get(X_REQUEST_ID).filter(|value| is_sane(value.as_bytes()));
+        let sent = headers.get(X_REQUEST_ID).filter(|value| is_sane(value.as_bytes()));
         let shown = sent.cloned().unwrap_or_else(|| {
-            HeaderValue::try_from(own.to_string())
+            // Shared from the start: it is copied on its way.
+            HeaderValue::from_maybe_shared(Bytes::from_owner(own.encode()))
                 .unwrap_or_else(|_| HeaderValue::from_static("req"))
         });
         Self { own, shown }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -50,10 +49,18 @@ impl<T: DeserializeOwned> FromRequest<Web> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, web: &Web) -> Result<Self> {
-        expect_json(request.headers())?;
-        let bytes = read(request, web.body_limits()).await?;
-        parse(&bytes).map(Self)
+        read_json(request, web.body_limits()).await.map(Self)
     }
+}
+
+/// Reads a JSON body of a known shape, from whatever it comes in.
+pub(super) async fn read_json<T: DeserializeOwned, B: Piecewise>(
+    request: http::Request<B>,
+    limits: BodyLimits,
+) -> Result<T> {
+    expect_json(request.headers())?;
+    let bytes = read(request, limits).await?;
+    parse(&bytes)
 }
 
 impl FromRequest<Web> for AnyJson {
@@ -94,11 +101,16 @@ fn expect_json(headers: &HeaderMap) -> Result<()> {
         .detail("Send the body as `Content-Type: application/json`."))
 }
 
+/// A body that comes in pieces.
+pub trait Piecewise: hyper::body::Body<Data = Bytes> + Unpin {}
+
+impl<B: hyper::body::Body<Data = Bytes> + Unpin> Piecewise for B {}
+
 /// Reads a body to its end, within the limits.
-pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes> {
+pub async fn read<B: Piecewise>(request: http::Request<B>, limits: BodyLimits) -> Result<Bytes> {
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut body: Body = request.into_body();
+    let mut body = request.into_body();
     if announced.is_some_and(|size| size > limits.size_max) {
         discard(body).await;
         return Err(too_large(limits));
@@ -109,13 +121,16 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes> {
         let Some(frame) = next.map_err(|_| Problem::new(ProblemKind::RequestTimeout))? else {
             return Ok(whole.freeze());
         };
-        let broken = |_| Problem::new(ProblemKind::MalformedBody).detail("The body broke off.");
-        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        let Ok(frame) = frame else {
+            return Err(Problem::new(ProblemKind::MalformedBody).detail("The body broke off."));
+        };
+        let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > limits.size_max {
             discard(body).await;
             return Err(too_large(limits));
         }
-        if whole.is_empty() && body.size_hint_is_over() {
+        // Small bodies come in one piece, which needs no copy.
+        if whole.is_empty() && body.is_end_stream() {
             return Ok(data);
         }
         whole.extend_from_slice(&data);
@@ -124,7 +139,7 @@ pub async fn read(request: Request, limits: BodyLimits) -> Result<Bytes> {
 
 /// Reads on for a moment without keeping anything: a client that is cut off while it still sends
 /// never sees its answer.
-async fn discard(mut body: Body) {
+async fn discard(mut body: impl Piecewise) {
     let mut left = DISCARDED_BYTES_MAX;
     let read = async {
         while let Some(Ok(frame)) = body.frame().await {
@@ -136,17 +151,6 @@ async fn discard(mut body: Body) {
     };
     // Whoever sends for longer than this is cut off.
     let _ = timeout(DISCARD_WITHIN, read).await;
-}
-
-/// Small bodies come in one piece, which needs no copy.
-trait SizeHintIsOver {
-    fn size_hint_is_over(&self) -> bool;
-}
-
-impl SizeHintIsOver for Body {
-    fn size_hint_is_over(&self) -> bool {
-        hyper::body::Body::is_end_stream(self)
-    }
 }
 
 fn too_large(limits: BodyLimits) -> Problem {

@@ -7,12 +7,13 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
+use tenantry_actors::ids::RequestId;
 use tenantry_actors::tenant::{CallContext, Idempotency};
 use tenantry_supervision::deadline::Deadline;
 
 use super::Web;
 use crate::auth::{Caller, Operator};
-use crate::layers::RequestIds;
+use crate::layers::{self, RequestIds};
 use crate::problem::{Problem, ProblemKind, Result};
 
 /// The header that names an operation.
@@ -58,7 +59,7 @@ pub struct IdempotencyKey(pub Option<String>);
 impl IdempotencyKey {
     /// The key, which this call cannot do without.
     pub fn required(&self) -> Result<&str> {
-        self.0.as_deref().ok_or_else(|| Problem::new(ProblemKind::IdempotencyKeyRequired))
+        named(self.0.as_deref())
     }
 }
 
@@ -70,8 +71,13 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
+/// Reads the key of a call that cannot do without one.
+pub(super) fn named(key: Option<&str>) -> Result<&str> {
+    key.ok_or_else(|| Problem::new(ProblemKind::IdempotencyKeyRequired))
+}
+
 /// Reads the key, quoted or bare.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let invalid = || Problem::new(ProblemKind::IdempotencyKeyInvalid);
@@ -104,23 +110,23 @@ pub struct OperatorCall {
     passage: Passage,
 }
 
-/// What the front knows of a request.
-#[derive(Clone, Debug)]
+/// What the tenant is told of a request.
+#[derive(Clone, Copy, Debug)]
 struct Passage {
-    ids: RequestIds,
+    request: RequestId,
     deadline: Deadline,
 }
 
 impl Passage {
     fn of(parts: &Parts) -> Result<Self> {
         let lost = || Problem::internal("the request passed no front");
-        let ids = parts.extensions.get::<RequestIds>().ok_or_else(lost)?.clone();
+        let request = parts.extensions.get::<RequestIds>().ok_or_else(lost)?.own;
         let deadline = *parts.extensions.get::<Deadline>().ok_or_else(lost)?;
-        Ok(Self { ids, deadline })
+        Ok(Self { request, deadline })
     }
 
     fn context(&self, by: String, idempotency: Option<Idempotency>) -> CallContext {
-        CallContext { by, request: self.ids.own, idempotency, deadline: self.deadline }
+        CallContext { by, request: self.request, idempotency, deadline: self.deadline }
     }
 }
 
@@ -143,6 +149,15 @@ impl<S: Sync> FromRequestParts<S> for OperatorCall {
 }
 
 impl Call {
+    /// The call of a request that passed the front, if somebody makes it.
+    pub fn of(passage: layers::Passage) -> Result<Self> {
+        let recognised = passage.recognised;
+        let recognised = recognised.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))?;
+        let caller = Caller(recognised.principal);
+        let passage = Passage { request: passage.ids.own, deadline: passage.deadline };
+        Ok(Self { caller, passage })
+    }
+
     /// What the tenant is told about a call that cannot be repeated by key.
     pub fn context(&self) -> CallContext {
         self.passage.context(self.caller.0.actor(), None)

@@ -12,7 +12,7 @@ use super::openapi::Problems;
 use super::schema::{
     ConsumedAnswer, HistoryAnswer, HistoryPoint, ItemBody, ItemsBody, UsageAnswer,
 };
-use super::{Call, IdempotencyKey, JsonBody, QueryArgs, Web, answered};
+use super::{Call, IdempotencyKey, JsonBody, QueryArgs, Web, answered, input};
 use crate::auth::{Caller, Scope};
 use crate::problem::{Problem, ProblemKind, Result};
 
@@ -86,10 +86,20 @@ pub(super) async fn consume(
     key: IdempotencyKey,
     JsonBody(body): JsonBody<ItemsBody>,
 ) -> Result<Response> {
+    use_units(&web, &call, key.0.as_deref(), &body).await
+}
+
+/// What [`consume`] does, whichever way the request came.
+pub(super) async fn use_units(
+    web: &Web,
+    call: &Call,
+    key: Option<&str>,
+    body: &ItemsBody,
+) -> Result<Response> {
     call.caller.may(Scope::UsageWrite)?;
-    let key = key.required()?;
+    let key = input::named(key)?;
     let items = items(&body.items, 1)?;
-    let context = call.keyed(&web, "consume", Some(key), &canonical(&items));
+    let context = call.keyed(web, "consume", Some(key), &canonical(&items));
     // The actor finishes what it was handed, whether or not the client waits for it.
     let answer = web.tenants.consume(call.caller.tenant(), items, context).await?;
     Ok(answered(StatusCode::OK, answer))
