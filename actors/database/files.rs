@@ -11,8 +11,9 @@ use super::DatabaseError;
 
 /// Name of the file whose lock says that the folder is taken.
 const LOCK_FILE: &str = "lock";
-/// How often a taken lock is tried again, and how long in between: a process that was killed while
-/// it started a program leaves the lock to that program for a moment.
+/// How often a taken lock is tried again, and how long in between. The lock belongs to the open
+/// file, which a program that is being started shares from its fork to its exec, where it is closed;
+/// killed in between, a server leaves the lock to that half-started program for a moment.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Nobody but the server's user reads the folder.

@@ -87,6 +87,12 @@ impl ServerSettings {
         command
     }
 
+    fn spawn(&self, wrapper: &[String]) -> anyhow::Result<Child> {
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let mut command = self.command_below(wrapper, &["serve"]);
+        command.stdout(Stdio::piped()).stderr(log).spawn().context("start the server")
+    }
+
     fn log_path(&self) -> PathBuf {
         self.data_dir.join("server.log")
     }
@@ -105,15 +111,20 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts a server and kills it after a while, ready or not; returns when it is gone.
+    pub async fn interrupt(settings: &ServerSettings, after: Duration) -> anyhow::Result<()> {
+        let mut child = settings.spawn(&[])?;
+        if let Ok(ended) = timeout(after, child.wait()).await {
+            anyhow::bail!("the server ended by itself with {}:\n{}", ended?, tail(settings));
+        }
+        // Waiting matters: what is left of a killed process holds its files a while longer than
+        // its command line is seen.
+        child.kill().await.context("kill the starting server")
+    }
+
     /// Starts a server and waits until it is ready.
     pub async fn start(settings: ServerSettings) -> anyhow::Result<Self> {
-        let log = File::options().create(true).append(true).open(settings.log_path())?;
-        let mut child = settings
-            .command_below(&settings.wrapper, &["serve"])
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .context("start the server")?;
+        let mut child = settings.spawn(&settings.wrapper)?;
         let id = child.id().and_then(|id| i32::try_from(id).ok()).context("the server's id")?;
         let stdout = child.stdout.take().context("the server's standard output")?;
         let mut stdout = BufReader::new(stdout).lines();
