@@ -7,11 +7,13 @@
 
 mod call;
 mod chain;
+mod events;
 mod fold;
 mod matching;
 mod order;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +21,7 @@ use std::fmt;
 use serde_json::Value;
 
 pub use self::call::{Answer, Call, Recorder, Verb};
-use self::fold::Timeline;
+use self::timeline::Timeline;
 
 /// What the checker has to know of the product beforehand.
 #[derive(Clone, Debug, Default)]

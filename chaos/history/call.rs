@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, Reply};
 
+/// Where events are reported.
+const EVENTS: &str = "/api/events";
+
 /// What a call asks for, by its method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -21,6 +24,10 @@ pub enum Verb {
     Release(String),
     /// Let a hold live longer.
     Extend(String),
+    /// Report events.
+    Record,
+    /// Correct the usage.
+    Adjust,
     /// Look at the usage.
     Usage,
     /// Look at a hold.
@@ -100,6 +107,8 @@ impl Verb {
         match (method.as_str(), parts.next(), parts.next(), parts.next()) {
             ("GET", Some("usage"), None, None) => Self::Usage,
             ("POST", Some("usage"), Some("consume"), None) => Self::Consume,
+            ("POST", Some("usage"), Some("adjustments"), None) => Self::Adjust,
+            ("POST", Some("events"), None, None) => Self::Record,
             ("POST", Some("reservations"), None, None) => Self::Reserve,
             ("GET", Some("reservations"), Some(id), None) => Self::Look(id.to_owned()),
             ("POST", Some("reservations"), Some(id), Some("commit")) => Self::Commit(id.to_owned()),
@@ -156,6 +165,13 @@ impl Recorder {
     ) -> Option<Answer> {
         let request = api.request(Method::POST, path).header("idempotency-key", key).json(&body);
         let call = self.begin(tenant, Method::POST, path, (Some(key), body));
+        self.send(api, request, call).await
+    }
+
+    /// Reports events, which need no key; `None` when no answer came.
+    pub async fn record(&self, api: &Api, tenant: &str, events: Value) -> Option<Answer> {
+        let request = api.request(Method::POST, EVENTS).json(&events);
+        let call = self.begin(tenant, Method::POST, EVENTS, (None, events));
         self.send(api, request, call).await
     }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{Answer, Broken, Call, Entry, Faults, Verb};
+use super::{Answer, Broken, Call, Entry, Faults, Verb, events};
 
 /// Kinds of entries whose requests the checker knows.
-const JUDGED: &[&str] = &["consumed", "reserved", "committed", "released", "extended"];
+const JUDGED: &[&str] = &["consumed", "reserved", "committed", "released", "extended", "adjusted"];
 
 /// What the order is checked of.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ pub(super) fn operations<'a>(
             matching.faults.add(Broken::Internal, call.show());
         }
         match (&call.key, &call.verb) {
-            (_, Verb::Other) => {}
+            (_, Verb::Other | Verb::Record) => {}
             (Some(key), _) => groups.entry((&call.path, key)).or_default().push(call),
             (None, _) => matching.view(call),
         }
@@ -73,6 +73,9 @@ pub(super) fn operations<'a>(
     }
     matching.keys_are_used_once();
     matching.rest_was_asked_for(&groups);
+    let records = calls.iter().copied().filter(|call| call.verb == Verb::Record);
+    let told = events::check(&records.collect::<Vec<_>>(), entries, matching.faults);
+    matching.operations.effects.extend(told);
     matching.operations
 }
 
@@ -136,7 +139,7 @@ impl<'a> Matching<'a, '_, '_> {
             })
         };
         match &call.verb {
-            Verb::Consume => {
+            Verb::Consume | Verb::Adjust => {
                 let index = usize::try_from(body["seq"].as_u64()?.checked_sub(1)?).ok()?;
                 self.entries.get(index)
             }
@@ -144,7 +147,7 @@ impl<'a> Matching<'a, '_, '_> {
             Verb::Commit(id) => find("committed", id),
             Verb::Release(id) => find("released", id),
             Verb::Extend(id) => find("extended", id),
-            Verb::Usage | Verb::Look(_) | Verb::Other => None,
+            Verb::Usage | Verb::Look(_) | Verb::Record | Verb::Other => None,
         }
     }
 
@@ -221,12 +224,16 @@ fn is_asked_by(entry: &Entry, call: &Call) -> bool {
         Verb::Commit(_) => "committed",
         Verb::Release(_) => "released",
         Verb::Extend(_) => "extended",
-        Verb::Usage | Verb::Look(_) | Verb::Other => return false,
+        Verb::Adjust => "adjusted",
+        Verb::Usage | Verb::Look(_) | Verb::Record | Verb::Other => return false,
     };
     let is_same_hold = match &call.verb {
         Verb::Commit(id) | Verb::Release(id) | Verb::Extend(id) => entry.text("reservation") == id,
         _ => true,
     };
+    let is_same_change = call.verb != Verb::Adjust
+        || (entry.body["delta"] == call.body["delta"]
+            && entry.items().iter().all(|item| item["meter"] == call.body["meter"]));
     let is_stated =
         !matches!(call.verb, Verb::Release(_) | Verb::Extend(_)) && call.body["items"].is_array();
     let amounts_fit = entry.items().iter().all(|item| {
@@ -237,7 +244,7 @@ fn is_asked_by(entry: &Entry, call: &Call) -> bool {
             _ => !is_stated || call.requested(meter) == amount,
         }
     });
-    entry.kind() == kind && is_same_hold && amounts_fit
+    entry.kind() == kind && is_same_hold && is_same_change && amounts_fit
 }
 
 /// Whether an answer says what its entry says.
@@ -249,6 +256,16 @@ fn is_told(entry: &Entry, call: &Call, answer: &Answer) -> bool {
         let number = |name: &str| item[name].as_u64();
         Some(number("limit")?.saturating_sub(number("used")?).saturating_sub(number("reserved")?))
     };
+    if call.verb == Verb::Adjust {
+        return body["seq"].as_u64() == Some(entry.seq())
+            && body["period"] == entry.body["period"]
+            && body["delta"] == entry.body["delta"]
+            && entry.items().iter().all(|item| {
+                body["meter"] == item["meter"]
+                    && body["used"] == item["used"]
+                    && body["limit"] == item["limit"]
+            });
+    }
     if told.len() != entry.items().len() {
         return false;
     }

@@ -7,8 +7,8 @@
 
 use serde_json::Value;
 
-use super::fold::{Figures, Held, Timeline};
 use super::matching::{Effect, Operations, View};
+use super::timeline::{Figures, Held, Timeline};
 use super::{Broken, Faults, Verb};
 
 pub(super) fn check(operations: &Operations<'_>, timeline: &Timeline, faults: &mut Faults<'_>) {
@@ -16,22 +16,72 @@ pub(super) fn check(operations: &Operations<'_>, timeline: &Timeline, faults: &m
     effects_follow_time(effects, faults);
     let mut views: Vec<&View<'_>> = views.iter().filter(|view| tells(view)).collect();
     views.sort_by_key(|view| view.ended);
-    // Ends and places of the answers that have one.
-    let mut placed: Vec<(u64, u64)> = Vec::with_capacity(views.len());
+    let not_before = Highest::of(effects.iter().map(|effect| (effect.ended, effect.seq)));
+    let not_after = Lowest::of(effects.iter().map(|effect| (effect.sent, effect.seq)));
+    // What was seen by the answers that have a place, by their ends.
+    let mut seen = Highest::default();
     for view in views {
         let sent = view.call.sent;
-        let before = effects.iter().filter(|effect| effect.ended < sent).map(|effect| effect.seq);
-        let seen = placed.iter().filter(|(ended, _)| *ended < sent).map(|(_, place)| *place);
-        let first = before.chain(seen).max().unwrap_or(0);
-        let after = effects.iter().filter(|effect| effect.sent > view.ended);
-        let last = after.map(|effect| effect.seq.saturating_sub(1)).min();
-        let last = last.unwrap_or(timeline.last);
+        let first = not_before.before(sent).max(seen.before(sent));
+        let last = not_after.after(view.ended);
+        let last = last.map_or(timeline.last, |seq| seq.saturating_sub(1));
         let Some(place) = (first..=last).find(|seq| is_true(view, timeline, *seq)) else {
             let text = format!("true nowhere in {first}..={last}: {}", view.call.show());
             faults.add(Broken::Order, text);
             continue;
         };
-        placed.push((view.ended, place));
+        seen.push(view.ended, place);
+    }
+}
+
+/// The highest number of everything up to a moment.
+#[derive(Debug, Default)]
+struct Highest(Vec<(u64, u64)>);
+
+impl Highest {
+    fn of(known: impl Iterator<Item = (u64, u64)>) -> Self {
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        let mut highest = Self::default();
+        for (moment, number) in known {
+            highest.push(moment, number);
+        }
+        highest
+    }
+
+    /// Adds a number at a moment that is not earlier than those before it.
+    fn push(&mut self, moment: u64, number: u64) {
+        let highest = self.0.last().map_or(0, |(_, highest)| *highest);
+        self.0.push((moment, highest.max(number)));
+    }
+
+    /// The highest number before a moment.
+    fn before(&self, moment: u64) -> u64 {
+        let count = self.0.partition_point(|(known, _)| *known < moment);
+        self.0[..count].last().map_or(0, |(_, highest)| *highest)
+    }
+}
+
+/// The lowest number of everything from a moment on.
+#[derive(Debug)]
+struct Lowest(Vec<(u64, u64)>);
+
+impl Lowest {
+    fn of(known: impl Iterator<Item = (u64, u64)>) -> Self {
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable();
+        let mut lowest = u64::MAX;
+        for (_, number) in known.iter_mut().rev() {
+            lowest = lowest.min(*number);
+            *number = lowest;
+        }
+        Self(known)
+    }
+
+    /// The lowest number after a moment.
+    fn after(&self, moment: u64) -> Option<u64> {
+        let count = self.0.partition_point(|(known, _)| *known <= moment);
+        self.0.get(count).map(|(_, lowest)| *lowest)
     }
 }
 
@@ -61,6 +111,7 @@ fn tells(view: &View<'_>) -> bool {
                 | "reservation-settled"
                 | "reservation-expired"
                 | "not-found"
+                | "negative-usage"
         )
 }
 
@@ -92,6 +143,12 @@ fn is_true(view: &View<'_>, timeline: &Timeline, seq: u64) -> bool {
                 && left == number("remaining")
                 && number("requested") > left
                 && number("requested") == Some(view.call.requested(meter))
+        }
+        (Verb::Adjust, "negative-usage") => {
+            let meter = view.call.body["meter"].as_str().unwrap_or_default();
+            let used = timeline.figures(meter, seq).used;
+            let delta = view.call.body["delta"].as_i64().unwrap_or_default();
+            body["used"].as_u64() == Some(used) && used.checked_add_signed(delta).is_none()
         }
         (Verb::Commit(id), "exceeds-reservation") => hold(id) == Some("held"),
         (Verb::Commit(id) | Verb::Release(id) | Verb::Extend(id), "reservation-settled") => {

@@ -1,3 +1,5 @@
+mod events;
+
 use std::collections::BTreeMap;
 
 use reqwest::Method;
@@ -295,4 +297,17 @@ fn a_read_may_show_a_lapse_that_has_no_entry_yet_but_no_other_end() {
 
     assert_eq!(lapsed.check(), []);
     assert_eq!(committed.check(), [Broken::Order]);
+}
+
+#[test]
+fn what_a_client_did_later_is_not_earlier_in_the_journal() {
+    let mut history = History::default();
+    history.consume("k1", 3, (3, 0));
+    history.consume("k2", 3, (6, 0));
+    // The second one was sent, and answered, before the first one was.
+    for (call, sent) in history.calls.iter_mut().zip([2, 0]) {
+        (call.sent, call.ended) = (sent, Some(sent + 1));
+    }
+
+    assert_eq!(history.check(), [Broken::Order]);
 }
