@@ -29,6 +29,10 @@ pub(crate) enum Bug {
     NoFlush,
     /// The projector passes over a line.
     SkippedProjection,
+    /// An answer leaves before its entry is on disk.
+    AnswerBeforeCommit,
+    /// A read shows what is not on disk yet.
+    DirtyRead,
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -52,6 +56,8 @@ mod switch {
         ("full-disk-is-done", Bug::FullDiskIsDone),
         ("no-flush", Bug::NoFlush),
         ("skipped-projection", Bug::SkippedProjection),
+        ("answer-before-commit", Bug::AnswerBeforeCommit),
+        ("dirty-read", Bug::DirtyRead),
     ];
 
     static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -42,11 +42,13 @@ enum Ask {
     Commit(&'static str, Option<(&'static str, u64)>),
     Release(&'static str),
     Extend(&'static str),
+    /// Events by their numbers, from the first one to before the second: one counts once.
+    Report(u64, u64),
     Usage,
     Look(&'static str),
 }
 
-use Ask::{Commit, Consume, Extend, Look, Release, Reserve, ReserveShortly, Usage};
+use Ask::{Commit, Consume, Extend, Look, Release, Report, Reserve, ReserveShortly, Usage};
 
 /// What is sent: rounds of requests that leave at once, each with the tenant that sends it.
 const ROUNDS: &[&[(usize, Ask)]] = &[
@@ -61,11 +63,11 @@ const ROUNDS: &[&[(usize, Ask)]] = &[
         (1, Reserve("other", SCARCE, 4)),
         (0, Usage),
     ],
-    &[(0, Commit("part", Some((SCARCE, 4))))],
+    &[(0, Commit("part", Some((SCARCE, 4)))), (0, Report(1, 4)), (1, Report(1, 2))],
     &[(0, Extend("more")), (1, Release("other")), (1, Consume(SCARCE, 20))],
     &[(0, Commit("more", Some((PLENTY, 12)))), (0, Look("part"))],
     &[(0, Reserve("back", SCARCE, 6))],
-    &[(0, Consume(SCARCE, 6))],
+    &[(0, Consume(SCARCE, 6)), (0, Report(3, 7)), (0, Report(2, 6))],
     &[(0, Release("back"))],
     &[
         (0, Consume(SCARCE, 11)),
@@ -191,6 +193,10 @@ impl Script {
         let patience = Instant::now() + PATIENCE;
         loop {
             let answer = match &body {
+                // An event is known by its own name.
+                Some(body) if matches!(ask, Report(..)) => {
+                    self.recorder.record(api, tenant, body.clone()).await?
+                }
                 Some(body) => self.recorder.post(api, (tenant, &key), &path, body.clone()).await?,
                 None => self.recorder.get(api, tenant, &path).await?,
             };
@@ -229,8 +235,15 @@ impl Script {
             }
             Release(label) => Some((hold(label, "/release")?, Some(json!({})))),
             Extend(label) => Some((hold(label, "/extend")?, Some(json!({ "ttl_s": 7_200 })))),
+            Report(from, to) => Some((String::new(), Some((from..to).map(event).collect()))),
             Usage => Some(("/api/usage".to_owned(), None)),
             Look(label) => Some((hold(label, "")?, None)),
         }
     }
+}
+
+/// An event, the same whenever it is sent.
+fn event(number: u64) -> Value {
+    json!({ "specversion": "1.0", "source": "/script", "id": number.to_string(), "type": PLENTY,
+            "data": { "amount": number } })
 }

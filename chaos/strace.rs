@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Calls by which files change, as SQLite and PostgreSQL make them.
 pub const WRITES: &str = "write,pwrite64,pwritev,ftruncate,fallocate";
@@ -62,6 +63,14 @@ impl Strace {
         let last = nth.saturating_add(count.saturating_sub(1));
         let word = error.word();
         self.inject = Some(format!("inject={}:error={word}:when={nth}..{last}", self.calls));
+        self
+    }
+
+    /// Lets the `nth` call of a thread begin so much later.
+    #[must_use]
+    pub fn delay_at(mut self, nth: u32, pause: Duration) -> Self {
+        let pause = pause.as_micros();
+        self.inject = Some(format!("inject={}:delay_enter={pause}:when={nth}", self.calls));
         self
     }
 

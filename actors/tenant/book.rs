@@ -239,8 +239,12 @@ impl Book {
     }
 
     /// Hands lines over; `release` runs once they and everything before them are on disk.
-    pub(super) fn hand_over(&mut self, lines: Vec<Line>, room: Room, release: Release) {
+    pub(super) fn hand_over(&mut self, lines: Vec<Line>, room: Room, mut release: Release) {
         let seq = self.state.seq();
+        if planted::is(Bug::AnswerBeforeCommit) {
+            release(Ok(()));
+            release = Box::new(drop);
+        }
         if lines.is_empty() {
             drop(room);
             self.vitals.in_flight.after(seq, release);

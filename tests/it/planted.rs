@@ -32,6 +32,8 @@ enum Trial {
     Full,
     /// A period that ends under load.
     Straddle,
+    /// A write that takes long, and a kill meanwhile.
+    SlowWrite,
 }
 
 /// The bugs by the names that `actors/planted.rs` knows, and what is expected to find them.
@@ -46,6 +48,8 @@ const BUGS: &[(&str, Trial)] = &[
     ("full-disk-is-done", Trial::Full),
     ("no-flush", Trial::Flush),
     ("skipped-projection", Trial::Life),
+    ("answer-before-commit", Trial::SlowWrite),
+    ("dirty-read", Trial::SlowWrite),
 ];
 
 #[tokio::test]
@@ -61,6 +65,7 @@ async fn every_planted_bug_is_found() {
                 Trial::Flush => disk::flush_fails(bug).await,
                 Trial::Full => disk::no_room(bug).await,
                 Trial::Straddle => straddle(bug).await,
+                Trial::SlowWrite => disk::slow_write(bug).await,
             }
         });
         (bug, trial, found.await.err())
