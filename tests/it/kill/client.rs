@@ -1,43 +1,46 @@
-//! One client of the kill test, with its log.
+//! One client of the kill test: what it sends is recorded for the history checker.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
-use tenantry_chaos::{Api, Reply};
+use tenantry_chaos::Api;
+use tenantry_chaos::history::{Answer, Recorder};
 use tokio::time::{Instant, sleep};
 
 use super::{PLENTY, SCARCE};
 use crate::product::items;
 
-/// How long after a fault the server may still say that it cannot answer now.
-const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
+/// How often a server is asked again that cannot answer now.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// What a request does to the tenant's usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Consume(u64),
-    Reserve(u64),
-    /// The reservation's units become used.
-    Commit(u64),
-    /// The reservation's units become free.
-    Release(u64),
+/// Events of a batch that are new, and those before them that are sent once more.
+const NEW_EVENTS: u64 = 2;
+const OLD_EVENTS: usize = 4;
+
+/// What a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Consume,
+    Reserve,
+    /// The end of the reservation with this path.
+    End(String),
+    /// A batch of events, which has no key.
+    Events,
 }
 
-/// One request that was sent.
+/// One request that was sent since the last kill.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
-    pub(crate) effect: Effect,
-    meter: &'static str,
+struct Sent {
+    kind: Kind,
     path: String,
     key: String,
     body: Value,
     /// The answer, once one came; without it the outcome is not known.
-    pub(crate) answer: Option<Value>,
+    answer: Option<Answer>,
 }
 
 /// One client: it sends one request at a time.
@@ -46,181 +49,191 @@ pub(crate) struct Client {
     number: usize,
     tenant: String,
     api: Api,
+    recorder: Recorder,
+    /// How long after a fault a server may still say that it cannot answer now.
+    patience: Duration,
     rng: StdRng,
-    /// Every request whose outcome is a success or not known.
-    log: Vec<Sent>,
-    /// Where the requests begin that were sent since the last kill.
-    fresh_from: usize,
-    sent: usize,
+    /// The requests since the last kill whose outcome is a success or not known.
+    fresh: Vec<Sent>,
+    sent: u64,
+    acknowledged: usize,
     refused: usize,
-    /// Reservations that are open as far as this client knows: path, meter and units.
-    open: HashMap<String, (&'static str, u64)>,
+    /// Reservations that are open as far as this client knows.
+    open: BTreeSet<String>,
+    /// Events that were sent before.
+    events: VecDeque<Value>,
 }
 
 impl Client {
-    pub(crate) fn new(number: usize, tenant: String, api: Api, seed: u64) -> Self {
-        let rng = StdRng::seed_from_u64(seed);
-        let (log, open) = (Vec::new(), HashMap::new());
-        Self { number, tenant, api, rng, log, fresh_from: 0, sent: 0, refused: 0, open }
-    }
-
-    pub(crate) fn tenant(&self) -> &str {
-        &self.tenant
-    }
-
-    pub(crate) fn log(&self) -> &[Sent] {
-        &self.log
+    pub(crate) fn new(
+        number: usize,
+        (tenant, api): (String, Api),
+        recorder: Recorder,
+        patience: Duration,
+        seed: u64,
+    ) -> Self {
+        Self {
+            number,
+            tenant,
+            api,
+            recorder,
+            patience,
+            rng: StdRng::seed_from_u64(seed),
+            fresh: Vec::new(),
+            sent: 0,
+            acknowledged: 0,
+            refused: 0,
+            open: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
     }
 
     pub(crate) fn acknowledged(&self) -> usize {
-        self.log.iter().filter(|sent| sent.answer.is_some()).count()
+        self.acknowledged
     }
 
     pub(crate) fn refused(&self) -> usize {
         self.refused
     }
 
-    /// Units of a meter used by what this client knows to have happened.
-    pub(crate) fn used(&self, meter: &str) -> u64 {
-        let known = self.log.iter().filter(|sent| sent.answer.is_some() && sent.meter == meter);
-        known
-            .map(|sent| match sent.effect {
-                Effect::Consume(units) | Effect::Commit(units) => units,
-                Effect::Reserve(_) | Effect::Release(_) => 0,
-            })
-            .sum()
-    }
-
-    /// Units of a meter held by this client's open reservations.
-    pub(crate) fn held(&self, meter: &str) -> u64 {
-        self.open.values().filter(|(held, _)| *held == meter).map(|(_, units)| units).sum()
-    }
-
     /// Sends one request after the other until the server is gone or the work is over.
     pub(crate) async fn work(&mut self, url: &str, is_over: &AtomicBool) {
         self.api = self.api.at(url);
-        self.fresh_from = self.log.len();
+        self.fresh.clear();
         while !is_over.load(Ordering::Acquire) {
             let sent = self.choose();
-            self.log.push(sent.clone());
-            let Ok(reply) = self.api.post_once(&sent.path, &sent.key, &sent.body).await else {
-                return;
-            };
-            match reply.status {
-                200 | 201 => self.acknowledge(self.log.len() - 1, reply.body),
+            let answer = self.send(&sent).await;
+            self.fresh.push(sent);
+            let Some(answer) = answer else { return };
+            match answer.status {
+                200 | 201 => self.acknowledge(self.fresh.len() - 1, answer),
                 402 => {
                     self.refused += 1;
-                    self.log.pop();
+                    self.fresh.pop();
                 }
                 // The server may say that it does not know, or that it cannot now: ask after the kill.
                 503 | 504 => return,
-                _ => panic!("{sent:?} was answered {reply:?}"),
+                _ => panic!("{:?} was answered {answer:?}", self.fresh.last()),
             }
         }
     }
 
     /// Uses up what is left of the scarce meter; returns how many requests were acknowledged.
     pub(crate) async fn use_up(&mut self, url: &str) -> usize {
-        let (elsewhere, before) = (self.api.at(url), self.acknowledged());
-        loop {
+        let elsewhere = self.api.at(url);
+        for count in 0.. {
             self.sent += 1;
-            let sent = Sent {
-                effect: Effect::Consume(1),
-                meter: SCARCE,
-                path: "/api/usage/consume".to_owned(),
-                key: format!("client-{}-{}", self.number, self.sent),
-                body: items(SCARCE, 1),
-                answer: None,
-            };
-            let reply = elsewhere.post_once(&sent.path, &sent.key, &sent.body).await.unwrap();
-            match reply.status {
-                200 => {
-                    self.log.push(sent);
-                    self.acknowledge(self.log.len() - 1, reply.body);
-                }
-                402 => return self.acknowledged() - before,
-                _ => panic!("{sent:?} was answered {reply:?}"),
+            let key = format!("client-{}-{}", self.number, self.sent);
+            let (who, body) = ((self.tenant.as_str(), key.as_str()), items(SCARCE, 1));
+            let answer = self.recorder.post(&elsewhere, who, "/api/usage/consume", body).await;
+            match answer.as_ref().map(|answer| answer.status) {
+                Some(200) => self.acknowledged += 1,
+                Some(402) => return count,
+                _ => panic!("{key} was answered {answer:?}"),
             }
         }
+        0
     }
 
     /// Repeats what was sent since the last kill: what was acknowledged must be answered the same.
     pub(crate) async fn repeat(&mut self, url: &str, context: &str) {
         self.api = self.api.at(url);
-        let mut kept = self.log.split_off(self.fresh_from);
-        for sent in kept.drain(..) {
-            let reply = self.ask_again(&sent).await;
-            if let Some(first) = &sent.answer {
-                let replayed = reply.header("idempotency-replayed");
-                assert_eq!((&reply.body, replayed), (first, "true"), "{context}: {sent:?}");
-                self.log.push(sent);
-                continue;
-            }
-            match reply.status {
-                200 | 201 => {
-                    self.log.push(sent);
-                    self.acknowledge(self.log.len() - 1, reply.body);
+        let fresh = std::mem::take(&mut self.fresh);
+        for sent in fresh {
+            let answer = self.ask_again(&sent).await;
+            if let Some(first) = sent.answer.as_ref().filter(|_| sent.kind != Kind::Events) {
+                let is_same = answer.body == first.body && answer.is_replayed;
+                assert!(is_same, "{context}: {sent:?} was answered {answer:?}");
+            } else if sent.answer.is_some() {
+                let results = answer.body["results"].as_array().unwrap();
+                let is_known = results.iter().all(|result| result["status"] == "duplicate");
+                assert!(is_known, "{context}: {sent:?} was answered {answer:?}");
+            } else {
+                match answer.status {
+                    200 | 201 => {
+                        self.fresh.push(sent);
+                        self.acknowledge(self.fresh.len() - 1, answer);
+                    }
+                    402 => self.refused += 1,
+                    _ => panic!("{context}: {sent:?} was answered {answer:?}"),
                 }
-                402 => self.refused += 1,
-                _ => panic!("{context}: {sent:?} was answered {reply:?}"),
             }
         }
     }
 
     /// Sends a request again until the server can say something about it.
-    async fn ask_again(&self, sent: &Sent) -> Reply {
-        let until = Instant::now() + RECOVERS_WITHIN;
+    async fn ask_again(&self, sent: &Sent) -> Answer {
+        let until = Instant::now() + self.patience;
         loop {
-            let reply = self.api.post_once(&sent.path, &sent.key, &sent.body).await.unwrap();
-            if !matches!(reply.status, 503 | 504) || Instant::now() > until {
-                return reply;
+            let answer = self.send(sent).await.unwrap();
+            if !matches!(answer.status, 503 | 504) || Instant::now() >= until {
+                return answer;
             }
             sleep(ASK_EVERY).await;
         }
     }
 
-    fn acknowledge(&mut self, index: usize, answer: Value) {
-        let sent = &mut self.log[index];
-        match sent.effect {
-            Effect::Reserve(units) => {
-                let id = answer["id"].as_str().unwrap();
-                self.open.insert(format!("/api/reservations/{id}"), (sent.meter, units));
+    async fn send(&self, sent: &Sent) -> Option<Answer> {
+        let Sent { kind, path, key, body, .. } = sent;
+        let tenant = self.tenant.as_str();
+        match kind {
+            Kind::Events => self.recorder.record(&self.api, tenant, body.clone()).await,
+            _ => self.recorder.post(&self.api, (tenant, key), path, body.clone()).await,
+        }
+    }
+
+    fn acknowledge(&mut self, index: usize, answer: Answer) {
+        self.acknowledged += 1;
+        let sent = &mut self.fresh[index];
+        match &sent.kind {
+            Kind::Reserve => {
+                let id = answer.body["id"].as_str().unwrap();
+                self.open.insert(format!("/api/reservations/{id}"));
             }
-            Effect::Commit(_) | Effect::Release(_) => {
-                let (reservation, _) = sent.path.rsplit_once('/').unwrap();
+            Kind::End(reservation) => {
                 self.open.remove(reservation);
             }
-            Effect::Consume(_) => {}
+            Kind::Consume | Kind::Events => {}
         }
         sent.answer = Some(answer);
     }
 
     fn choose(&mut self) -> Sent {
         self.sent += 1;
-        let key = format!("client-{}-{}", self.number, self.sent);
         let units = self.rng.random_range(1..=5);
         let meter = if self.rng.random() { SCARCE } else { PLENTY };
-        let open = self.open.iter().next().map(|(path, held)| (path.clone(), *held));
-        match (self.rng.random_range(0..10), open) {
+        let open = self.open.first().cloned();
+        let (kind, path, body) = match (self.rng.random_range(0..12), open) {
             (0..3, _) => {
                 let mut body = items(meter, units);
                 body["ttl_s"] = json!(86_400);
-                let path = "/api/reservations".to_owned();
-                Sent { effect: Effect::Reserve(units), meter, path, key, body, answer: None }
+                (Kind::Reserve, "/api/reservations".to_owned(), body)
             }
-            (verb @ 3..6, Some((path, (meter, held)))) => {
-                let (effect, verb) = match verb {
-                    3..5 => (Effect::Commit(held), "commit"),
-                    _ => (Effect::Release(held), "release"),
-                };
-                let path = format!("{path}/{verb}");
-                Sent { effect, meter, path, key, body: json!({}), answer: None }
+            (verb @ 3..6, Some(hold)) => {
+                let verb = if verb < 5 { "commit" } else { "release" };
+                let path = format!("{hold}/{verb}");
+                (Kind::End(hold), path, json!({}))
             }
-            _ => {
-                let path = "/api/usage/consume".to_owned();
-                let body = items(meter, units);
-                Sent { effect: Effect::Consume(units), meter, path, key, body, answer: None }
-            }
+            (6..8, _) => (Kind::Events, "/api/events".to_owned(), self.batch()),
+            _ => (Kind::Consume, "/api/usage/consume".to_owned(), items(meter, units)),
+        };
+        let key = format!("client-{}-{}", self.number, self.sent);
+        Sent { kind, path, key, body, answer: None }
+    }
+
+    /// New events, and some that were sent before.
+    fn batch(&mut self) -> Value {
+        let new = (0..NEW_EVENTS).map(|place| {
+            json!({ "specversion": "1.0", "source": "/kill", "type": PLENTY,
+                    "id": format!("{}-{}-{place}", self.number, self.sent),
+                    "data": { "amount": 1 + (self.sent + place) % 7 } })
+        });
+        let new: Vec<Value> = new.collect();
+        let batch = self.events.iter().cloned().chain(new.iter().cloned()).collect();
+        self.events.extend(new);
+        while self.events.len() > OLD_EVENTS {
+            self.events.pop_front();
         }
+        batch
     }
 }
