@@ -1,17 +1,22 @@
 //! Many clients at once for the same few units, and many for the same key.
 
 use futures_util::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tenantry_chaos::history::{Answer, Recorder, check};
 use tenantry_chaos::script::{LIMIT, SCARCE, Script};
 use tenantry_chaos::{Api, Stack};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::faults::Template;
+use crate::operators::{operated, tenant_of};
 use crate::product::{items, meter};
 
 /// Clients that send at the same moment, each on a connection of its own.
 const CLIENTS: usize = 1_000;
+
+/// Batches of events and corrections that are sent at the same moment; batches overlap.
+const FACTS: usize = 60;
+const BATCH: usize = 5;
 
 /// A meter whose limit is far.
 const PLENTY: &str = "tts_ms";
@@ -48,7 +53,8 @@ pub(crate) async fn one_key_at_once(bug: Option<&str>) {
         let answers = join_all((0..CLIENTS / 4).map(|_| scene.consume(&key, 2))).await;
         let bodies: Vec<&Value> = answers.iter().map(|answer| &answer.body).collect();
         assert!(bodies.iter().all(|body| *body == bodies[0]), "{:?}", &bodies[..2]);
-        assert_eq!(answers.iter().filter(|answer| !answer.is_replayed).count(), 1);
+        // None, where the first answer came too late and was asked for again.
+        assert!(answers.iter().filter(|answer| !answer.is_replayed).count() <= 1);
     }
     scene.end((8, 0)).await;
 }
@@ -68,6 +74,69 @@ pub(crate) async fn crowd(bug: Option<&str>) {
 
     assert!(answers.iter().all(|answer| answer.status == 200));
     scene.end((0, 0)).await;
+}
+
+#[tokio::test]
+async fn events_and_corrections_at_once_count_once_each_also_after_a_kill() {
+    let mut stack = operated().await;
+    let key = stack.api_key("ada@example.test").await.unwrap();
+    let owner = stack.login("ada@example.test").await.unwrap();
+    let (tenant, recorder) = (tenant_of(&stack, "ada@example.test").await, Recorder::default());
+
+    // Everything is sent at once, everything more than once, and then all of it again.
+    for life in 1..=2 {
+        let url = stack.server().url();
+        let (key, owner) = (key.at(&url), owner.at(&url));
+        join_all((0..FACTS).map(async |number| {
+            let events: Value = (number..number + BATCH).map(event).collect();
+            settled(async || recorder.record(&key, &tenant, events.clone()).await).await;
+            let correction = number / 2;
+            let name = format!("correction-{correction}");
+            let body = json!({ "meter": PLENTY, "reason": "A test",
+                               "delta": if correction % 3 == 0 { -5 } else { 3 } });
+            let who = (tenant.as_str(), name.as_str());
+            let path = "/api/usage/adjustments";
+            settled(async || recorder.post(&owner, who, path, body.clone()).await).await;
+        }))
+        .await;
+        recorder.get(&key, &tenant, "/api/usage").await.unwrap();
+        if life == 1 {
+            stack.kill().await.unwrap();
+        } else {
+            assert_eq!(stack.stop().await.unwrap(), Some(0));
+        }
+        judge(&stack, &recorder).await;
+        if life == 1 {
+            stack.restart().await.unwrap();
+        }
+    }
+}
+
+/// An event, the same whenever it is sent.
+fn event(number: usize) -> Value {
+    json!({ "specversion": "1.0", "source": "/crowd", "id": number.to_string(), "type": PLENTY,
+            "data": { "amount": 1 + number % 7 } })
+}
+
+/// Sends something until a busy server takes the time for it.
+async fn settled(send: impl AsyncFn() -> Option<Answer>) -> Answer {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match send().await {
+            Some(answer) if !matches!(answer.status, 429 | 503 | 504) => return answer,
+            answer => assert!(Instant::now() < until, "{answer:?}"),
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// The journal must verify, and fit everything that was answered.
+async fn judge(stack: &Stack, recorder: &Recorder) {
+    stack.verify().await.unwrap();
+    let lines = stack.export().await.unwrap();
+    let faults = check(&recorder.calls(), &lines, &Script::rules());
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// A server with a scarce meter, and one tenant.
@@ -94,17 +163,12 @@ impl Scene {
 
     /// Consumes, and comes back while the server is busy.
     async fn consume_of(&self, meter: &str, key: &str, amount: u64) -> Answer {
-        let until = Instant::now() + PATIENCE;
-        loop {
+        let who = (self.tenant.as_str(), key);
+        let send = async || {
             let body = items(meter, amount);
-            let who = (self.tenant.as_str(), key);
-            let answer = self.recorder.post(&self.api, who, "/api/usage/consume", body).await;
-            match answer {
-                Some(answer) if !matches!(answer.status, 429 | 503 | 409) => return answer,
-                _ => assert!(Instant::now() < until, "{key}: {answer:?}"),
-            }
-            sleep(ASK_EVERY).await;
-        }
+            self.recorder.post(&self.api, who, "/api/usage/consume", body).await
+        };
+        settled(send).await
     }
 
     /// The figures must be these, and the journal must fit everything that was answered.
@@ -112,10 +176,6 @@ impl Scene {
         let row = meter(&self.api, SCARCE).await;
         assert_eq!((row["used"].as_u64(), row["reserved"].as_u64()), (Some(used), Some(reserved)));
         assert_eq!(self.stack.stop().await.unwrap(), Some(0));
-        self.stack.verify().await.unwrap();
-        let lines = self.stack.export().await.unwrap();
-        let faults = check(&self.recorder.calls(), &lines, &Script::rules());
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        judge(&self.stack, &self.recorder).await;
     }
 }

@@ -1,10 +1,13 @@
 //! Many operations while a period ends: each belongs to exactly one of the two.
 
+use std::time::Duration;
+
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 use tenantry_chaos::Api;
 use tenantry_chaos::history::{Answer, Recorder, check};
 use tenantry_chaos::script::{SCARCE, Script};
+use tokio::time::{Instant, sleep};
 
 use crate::faults::Template;
 use crate::product::items;
@@ -19,6 +22,10 @@ const PERIODS: [&str; 2] = ["2027-01", "2027-02"];
 /// Operations in all, and those of them that certainly come before and after the period's end.
 const OPERATIONS: usize = 500;
 const CERTAIN: usize = 100;
+
+/// How long a busy server may send clients away, and how often they come back.
+const PATIENCE: Duration = Duration::from_mins(1);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// A meter whose limit is far.
 const PLENTY: &str = "tts_ms";
@@ -88,9 +95,17 @@ struct Client {
 impl Client {
     async fn post(&self, key: &str, path: &str, body: Value) -> Answer {
         let who = (self.tenant.as_str(), key);
-        let answer = self.recorder.post(&self.api, who, path, body).await.unwrap();
-        assert!(matches!(answer.status, 200 | 201 | 402), "{answer:?}");
-        answer
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.recorder.post(&self.api, who, path, body.clone()).await.unwrap();
+            // A busy server may be late, or send clients away.
+            let is_late = matches!(answer.status, 429 | 503 | 504) && Instant::now() < until;
+            assert!(is_late || matches!(answer.status, 200 | 201 | 402), "{answer:?}");
+            if !is_late {
+                return answer;
+            }
+            sleep(ASK_EVERY).await;
+        }
     }
 
     /// Opens the hold that an operation will end.

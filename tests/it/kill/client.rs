@@ -21,6 +21,9 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 const NEW_EVENTS: u64 = 2;
 const OLD_EVENTS: usize = 4;
 
+/// Amounts by which a meter is used up: each until it is refused.
+const USED_UP_BY: &[u64] = &[40, 5, 1];
+
 /// What a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
@@ -57,7 +60,6 @@ pub(crate) struct Client {
     fresh: Vec<Sent>,
     sent: u64,
     acknowledged: usize,
-    refused: usize,
     /// Reservations that are open as far as this client knows.
     open: BTreeSet<String>,
     /// Events that were sent before.
@@ -82,7 +84,6 @@ impl Client {
             fresh: Vec::new(),
             sent: 0,
             acknowledged: 0,
-            refused: 0,
             open: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -90,10 +91,6 @@ impl Client {
 
     pub(crate) fn acknowledged(&self) -> usize {
         self.acknowledged
-    }
-
-    pub(crate) fn refused(&self) -> usize {
-        self.refused
     }
 
     /// Sends one request after the other until the server is gone or the work is over.
@@ -107,10 +104,7 @@ impl Client {
             let Some(answer) = answer else { return };
             match answer.status {
                 200 | 201 => self.acknowledge(self.fresh.len() - 1, answer),
-                402 => {
-                    self.refused += 1;
-                    self.fresh.pop();
-                }
+                402 => drop(self.fresh.pop()),
                 // The server may say that it does not know, or that it cannot now: ask after the kill.
                 503 | 504 => return,
                 _ => panic!("{:?} was answered {answer:?}", self.fresh.last()),
@@ -120,19 +114,26 @@ impl Client {
 
     /// Uses up what is left of the scarce meter; returns how many requests were acknowledged.
     pub(crate) async fn use_up(&mut self, url: &str) -> usize {
-        let elsewhere = self.api.at(url);
-        for count in 0.. {
-            self.sent += 1;
-            let key = format!("client-{}-{}", self.number, self.sent);
-            let (who, body) = ((self.tenant.as_str(), key.as_str()), items(SCARCE, 1));
-            let answer = self.recorder.post(&elsewhere, who, "/api/usage/consume", body).await;
-            match answer.as_ref().map(|answer| answer.status) {
-                Some(200) => self.acknowledged += 1,
-                Some(402) => return count,
-                _ => panic!("{key} was answered {answer:?}"),
+        self.api = self.api.at(url);
+        let before = self.acknowledged;
+        for amount in USED_UP_BY {
+            let mut is_left = true;
+            while is_left {
+                self.sent += 1;
+                let sent = Sent {
+                    kind: Kind::Consume,
+                    path: "/api/usage/consume".to_owned(),
+                    key: format!("client-{}-{}", self.number, self.sent),
+                    body: items(SCARCE, *amount),
+                    answer: None,
+                };
+                let answer = self.ask_again(&sent).await;
+                assert!(matches!(answer.status, 200 | 402), "{sent:?} was answered {answer:?}");
+                is_left = answer.status == 200;
+                self.acknowledged += usize::from(is_left);
             }
         }
-        0
+        self.acknowledged - before
     }
 
     /// Repeats what was sent since the last kill: what was acknowledged must be answered the same.
@@ -154,7 +155,7 @@ impl Client {
                         self.fresh.push(sent);
                         self.acknowledge(self.fresh.len() - 1, answer);
                     }
-                    402 => self.refused += 1,
+                    402 => {}
                     _ => panic!("{context}: {sent:?} was answered {answer:?}"),
                 }
             }

@@ -125,8 +125,10 @@ impl Scene {
         self.clients.iter().map(Client::acknowledged).sum()
     }
 
-    pub(crate) fn refused(&self) -> usize {
-        self.clients.iter().map(Client::refused).sum()
+    /// Goes up to every tenant's limit, where the next unit is refused.
+    pub(crate) async fn use_up(&mut self) {
+        let url = self.stack.server().url();
+        join_all(self.clients.iter_mut().take(TENANTS).map(|client| client.use_up(&url))).await;
     }
 
     fn context(&self, what: &str) -> String {
