@@ -81,7 +81,7 @@ async fn events_and_corrections_at_once_count_once_each_also_after_a_kill() {
     let mut stack = operated().await;
     let key = stack.api_key("ada@example.test").await.unwrap();
     let owner = stack.login("ada@example.test").await.unwrap();
-    let (tenant, recorder) = (tenant_of(&stack, "ada@example.test").await, Recorder::default());
+    let (tenant, recorder) = (tenant_of(&stack, "ada").await, Recorder::default());
 
     // Everything is sent at once, everything more than once, and then all of it again.
     for life in 1..=2 {
