@@ -22,10 +22,14 @@ use crate::planted::{self, Bug};
 /// Lines that nobody waits for are projected at most so much later than committed: the more of a
 /// tenant's share one transaction, the fewer pages are written for each.
 const LINGER: Duration = Duration::from_secs(1);
+/// While so much waits that the pages are what counts, at most so much later.
+const LINGER_BUSY: Duration = Duration::from_secs(2);
+/// Bytes that wait after [`LINGER`] when it is busy: some 6,000 lines.
+const BUSY_FROM_BYTES: usize = 4 * 1024 * 1024;
 /// Lines that somebody is told of, at most so much later: a mail, a job's place in a list.
 const LINGER_WITH_NEWS: Duration = Duration::from_millis(100);
 /// Bytes of lines that one transaction projects, and that end the lingering.
-const MAX_TURN_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_TURN_BYTES: usize = 32 * 1024 * 1024;
 /// Tries of one transaction before the process is ended; a full disk is waited for without end.
 const MAX_TRIES: u32 = 10;
 /// How long one transaction may take before its connection is given up: a server that was cut off
@@ -71,7 +75,12 @@ impl Projector {
             if is_urgent || bytes >= MAX_TURN_BYTES {
                 return;
             }
-            let until = began + if has_news { LINGER_WITH_NEWS } else { LINGER };
+            let until = began
+                + match has_news {
+                    true => LINGER_WITH_NEWS,
+                    false if bytes >= BUSY_FROM_BYTES => LINGER_BUSY,
+                    false => LINGER,
+                };
             tokio::select! {
                 () = sleep_until(until) => return,
                 () = stop.cancelled() => return,
@@ -109,14 +118,23 @@ impl Projector {
 
     /// Projects all rows that wait, turn by turn.
     pub(super) async fn drain(&self) -> Result<(), StoreError> {
+        let mut stride = Stride::default();
         loop {
-            let rows = self.tail.pending(MAX_TURN_BYTES);
+            let rows = self.tail.pending(stride.bytes);
             if rows.is_empty() {
                 return Ok(());
             }
-            let turn = timeout(TURN_WITHIN, self.project(&rows)).await;
-            if turn.map_err(|_| StoreError::timed_out())?? {
-                self.tail.advance(rows.len());
+            match timeout(TURN_WITHIN, self.project(&rows)).await {
+                Ok(projected) => {
+                    if projected? {
+                        self.tail.advance(rows.len());
+                    }
+                }
+                // The same rows at once would take as long again, and again.
+                Err(_) if stride.shorten(&rows) => {
+                    tracing::warn!(bytes = stride.bytes, "a slow projection is tried in parts");
+                }
+                Err(_) => return Err(StoreError::timed_out()),
             }
             // Without this a gauge would show, all through an idle night, what once waited.
             self.look();
@@ -173,10 +191,10 @@ impl Projector {
         let changes: Vec<&Changes> = changes.values().collect();
         let Some(mut tx) = self.begin(rows).await? else { return Ok(false) };
         if let Err(error) = projections::apply(&mut tx, &changes).await {
-            if !matches!(error, StoreError::Statement(_) | StoreError::Duplicate) {
+            if !is_of_one(&error) {
                 return Err(error);
             }
-            // Somebody's lines cannot be stored: find out whose, so that the others go on.
+            // Find out whose, so that the others go on.
             drop(tx);
             let Some(again) = self.begin(rows).await? else { return Ok(false) };
             tx = again;
@@ -200,6 +218,31 @@ impl Projector {
         }
         Ok(true)
     }
+}
+
+/// How much one turn takes.
+#[derive(Debug)]
+struct Stride {
+    bytes: usize,
+}
+
+impl Default for Stride {
+    fn default() -> Self {
+        Self { bytes: MAX_TURN_BYTES }
+    }
+}
+
+impl Stride {
+    /// Takes half of a turn that took too long; false when that was one row.
+    fn shorten(&mut self, rows: &[Arc<CommittedRow>]) -> bool {
+        self.bytes = rows.iter().map(|row| row.bytes).sum::<usize>() / 2;
+        rows.len() > 1
+    }
+}
+
+/// Whether it is somebody's lines that cannot be stored: the others' can.
+fn is_of_one(error: &StoreError) -> bool {
+    matches!(error, StoreError::Statement(_) | StoreError::Duplicate | StoreError::Corrupt { .. })
 }
 
 /// The line that a planted bug passes over.
@@ -246,7 +289,7 @@ async fn apply_one_by_one(
     for change in changes {
         match projections::apply_alone(tx, change).await {
             Ok(()) => {}
-            Err(error @ (StoreError::Statement(_) | StoreError::Duplicate)) => {
+            Err(error) if is_of_one(&error) => {
                 let first = change.chunks.first().map_or(0, |chunk| chunk.first_seq);
                 let row = rows
                     .iter()
@@ -263,4 +306,31 @@ async fn apply_one_by_one(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::row::{Row, RowHash};
+
+    fn row(bytes: usize) -> Arc<CommittedRow> {
+        let (batch_id, body) = ("b".to_owned(), Arc::new("x".repeat(bytes)));
+        let row = Row { shard: 0, seq: 1, epoch: 1, batch_id, body, hash: RowHash::START };
+        Arc::new(CommittedRow::new(&row, Vec::new(), Vec::new()))
+    }
+
+    #[test]
+    fn a_turn_that_took_too_long_is_halved_until_it_is_one_row() {
+        let mut stride = Stride::default();
+        let mut rows: Vec<_> = (0..8).map(|_| row(1000)).collect();
+
+        while stride.shorten(&rows) {
+            assert!(stride.bytes * 2 <= rows.len() * 1000, "it is half of what was tried");
+            let taken = rows.len().min(stride.bytes.div_ceil(1000).max(1));
+            assert!(taken < rows.len());
+            rows.truncate(taken);
+        }
+
+        assert_eq!(rows.len(), 1);
+    }
 }

@@ -15,7 +15,7 @@ use super::archive::Mover;
 use super::commit::{Committer, Head, Parts};
 use super::heads::Signing;
 use super::lost::Lost;
-use super::projector::Projector;
+use super::projector::{MAX_TURN_BYTES, Projector};
 use super::quarantine::Quarantine;
 use super::room::{Admission, MAX_QUEUED};
 use super::tail::Tail;
@@ -179,12 +179,14 @@ async fn catch_up(
             };
             seq = last.seq;
             projector.tail.push(found.iter().map(super::read::committed_row));
-            drain(projector).await?;
+            if projector.tail.waiting().bytes >= MAX_TURN_BYTES {
+                drain(projector).await?;
+            }
             // An owner that was replaced a moment ago may still project what it committed.
             seq = seq.max(projector.tail.watermark(shard));
         }
     }
-    Ok(())
+    Ok(drain(projector).await?)
 }
 
 /// Projects what was read. An owner that was paused in the middle of a projection holds its locks

@@ -10,7 +10,7 @@ use super::Line;
 use super::entry::EntryBody;
 use super::events::events_of;
 use super::room::Admission;
-use super::row::{Row, RowHash};
+use super::row::{Row, RowHash, shard_of};
 use crate::ids::TenantId;
 use crate::tenant::quota::{EventDigest, Fact};
 
@@ -217,12 +217,12 @@ impl Tail {
         let hash = hash(&key);
         let used = |line: &&Line| line.idem.as_deref() == Some(key);
         let found = |row: &Arc<CommittedRow>| row.lines_with(tenant, hash).find(used).cloned();
-        self.rows().iter().rev().find_map(found)
+        self.rows_of(tenant).iter().rev().find_map(found)
     }
 
     /// Says which of the events a line of the tenant counted.
     pub(super) fn counted(&self, tenant: TenantId, asked: &[EventDigest]) -> Vec<EventDigest> {
-        let mut rows = self.rows();
+        let mut rows = self.rows_of(tenant);
         // Most rows have nothing of the tenant: those are not searched for each event.
         rows.retain(|row| row.lines_of(tenant).any(|line| events_of(line).next().is_some()));
         let is_counted = |event: &&EventDigest| {
@@ -236,15 +236,18 @@ impl Tail {
     /// Copies the lines of one tenant, oldest first, that satisfy `wanted`.
     pub(super) fn lines_of(&self, tenant: TenantId, wanted: impl Fn(&Line) -> bool) -> Vec<Line> {
         let mut lines = Vec::new();
-        for row in self.rows() {
+        for row in self.rows_of(tenant) {
             lines.extend(row.lines_of(tenant).filter(|line| wanted(line)).cloned());
         }
         lines
     }
 
-    /// Shares the rows out of the lock: the committer must not wait for who looks through them.
-    fn rows(&self) -> Vec<Arc<CommittedRow>> {
-        self.lock().queue.iter().cloned().collect()
+    /// Shares the rows of the tenant's shard out of the lock: the committer must not wait for who
+    /// looks through them.
+    fn rows_of(&self, tenant: TenantId) -> Vec<Arc<CommittedRow>> {
+        let shards = self.watermarks.borrow().len();
+        let shard = shard_of(tenant, u16::try_from(shards).unwrap_or(u16::MAX));
+        self.lock().queue.iter().filter(|row| row.shard == shard).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Rows> {

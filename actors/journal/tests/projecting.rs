@@ -168,3 +168,36 @@ async fn an_entry_that_cannot_be_projected_stops_its_tenant_alone() {
     assert_eq!(server.verify().await.fault, None);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_its_tenant_alone() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&folder).await;
+    let sick = tenant(7);
+    let endpoint = format!(
+        "INSERT INTO webhook_endpoints \
+         (tenant_id, id, url_sealed, secrets_sealed, events, created_by, created_at) \
+         VALUES ('{sick}', 'no id', '', '', '*', '', 0)"
+    );
+    server.database.tamper(&endpoint).await;
+    let reached = || {
+        usage(json!({"kind": "threshold_reached", "meter": "images", "percent": 80,
+            "used": 4, "limit": 5, "period": "1970-01"}))
+    };
+    let mut scribe = Scribe::default();
+    let mut last = None;
+    for number in [7, 1] {
+        let incarnation = server.journal.activate(tenant(number)).await.unwrap().incarnation;
+        let line = scribe.line_of(tenant(number), reached(), None);
+        last = Some(server.commit(&incarnation, line).await);
+    }
+
+    server.journal.wait_projected(last.unwrap()).await;
+
+    assert!(server.journal.is_quarantined(sick));
+    assert!(!server.journal.is_quarantined(tenant(1)));
+    server.database.tamper("DELETE FROM webhook_endpoints").await;
+    assert_eq!(server.journal.lift_quarantine(sick).await.unwrap(), 1);
+    assert_eq!(server.verify().await.fault, None);
+    server.stop().await;
+}
