@@ -31,6 +31,7 @@ pub(crate) mod kept;
 pub(crate) mod listings;
 pub(crate) mod magic_links;
 pub(crate) mod mail_outbox;
+pub(crate) mod marks;
 pub(crate) mod notes;
 pub(crate) mod projections;
 pub(crate) mod revocations;

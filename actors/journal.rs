@@ -17,6 +17,7 @@ mod incarnation;
 mod lines;
 mod listings;
 mod lost;
+pub(crate) mod marks;
 mod mend;
 pub mod metrics;
 mod projector;

@@ -28,7 +28,7 @@ const SOME_AFTER: &str = "SELECT first_seq, body FROM chunks \
      ORDER BY first_seq LIMIT $3";
 const HOLDING: &str = "SELECT first_seq, body FROM chunks \
      WHERE tenant_id = $1 AND first_seq <= $2 ORDER BY first_seq DESC LIMIT 1";
-const PAGE: &str = "SELECT tenant_id, first_seq, last_seq, body FROM chunks \
+const PAGE: &str = "SELECT tenant_id, first_seq, last_seq, body, marks FROM chunks \
      WHERE (tenant_id, first_seq) > ($1, $2) ORDER BY tenant_id, first_seq LIMIT $3";
 const KEY: &str = "SELECT seq FROM idempotency_keys WHERE tenant_id = $1 AND digest = $2";
 const DROP_KEYS: &str = "DELETE FROM idempotency_keys WHERE tenant_id = $1 AND used_at < $2";
@@ -51,6 +51,8 @@ pub(crate) struct StoredChunk {
     pub(crate) first_seq: i64,
     pub(crate) last_seq: i64,
     pub(crate) body: String,
+    /// Where keys and events stand; none if it was projected before there were marks.
+    pub(crate) marks: Option<String>,
 }
 
 /// Reads a tenant's snapshot.
@@ -156,6 +158,7 @@ pub(crate) async fn page(
                 first_seq: row.try_get(1)?,
                 last_seq: row.try_get(2)?,
                 body: row.try_get(3)?,
+                marks: row.try_get(4)?,
             })
         })
         .collect()

@@ -23,6 +23,8 @@ const SNAPSHOTS: &str = "SELECT tenant_id, seq, hash FROM snapshots \
      WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2";
 const FAILURES: &str = "SELECT tenant_id, seq, reason FROM projection_failures \
      WHERE (tenant_id, seq) > ($1, $2) ORDER BY tenant_id, seq LIMIT $3";
+const RUNS: &str = "SELECT tenant_id, first_seq, last_seq FROM mark_runs \
+     WHERE (tenant_id, first_seq) > ($1, $2) ORDER BY tenant_id, first_seq LIMIT $3";
 
 /// What the ids of alerts begin with.
 const ALERT_PREFIX: &str = "threshold-";
@@ -46,10 +48,12 @@ pub(crate) enum Table {
     Snapshots,
     /// By entry: why it could not be projected.
     Failures,
+    /// By first entry: the last one of a run of marks.
+    Runs,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::UsageDays,
         Self::Jobs,
         Self::Wakeups,
@@ -58,6 +62,7 @@ impl Table {
         Self::Alerts,
         Self::Snapshots,
         Self::Failures,
+        Self::Runs,
     ];
 
     /// The table's name.
@@ -71,6 +76,7 @@ impl Table {
             Self::Alerts => "mail_outbox",
             Self::Snapshots => "snapshots",
             Self::Failures => "projection_failures",
+            Self::Runs => "mark_runs",
         }
     }
 
@@ -84,6 +90,7 @@ impl Table {
             Self::Alerts => ALERTS,
             Self::Snapshots => SNAPSHOTS,
             Self::Failures => FAILURES,
+            Self::Runs => RUNS,
         }
     }
 }
@@ -136,7 +143,7 @@ pub(crate) async fn page(
         Table::Jobs | Table::Wakeups | Table::Keys | Table::Events => {
             query.bind(after.text.as_str())
         }
-        Table::Failures => query.bind(after.number),
+        Table::Failures | Table::Runs => query.bind(after.number),
         Table::Alerts | Table::Snapshots => query,
     };
     let rows = query.bind(limit).fetch_all(session.connection()).await?;
@@ -187,6 +194,10 @@ fn read(table: Table, row: &AnyRow) -> Result<Kept, StoreError> {
         Table::Failures => {
             let seq = number(1)?;
             (first, String::new(), seq, seq.to_string(), text(2)?)
+        }
+        Table::Runs => {
+            let seq = number(1)?;
+            (first, String::new(), seq, seq.to_string(), number(2)?.to_string())
         }
     };
     let place = Place { tenant: tenant.clone(), text: place_text, number: place_number };

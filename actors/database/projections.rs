@@ -4,25 +4,15 @@ use sqlx::{Acquire, Row};
 
 use super::many::{Many, Value};
 use super::webhook_deliveries::owed;
-use super::{Session, StoreError, SystemTx, mail_outbox};
+use super::{Session, StoreError, SystemTx, mail_outbox, marks};
 use crate::ids::TenantId;
-use crate::journal::changes::Changes;
-use crate::tenant::quota::EventDigest;
+use crate::journal::changes::{Changes, Chunk};
+use crate::journal::marks::{encode, loose};
 
 static ADD_CHUNKS: Many = Many::new(
-    "INSERT INTO chunks (tenant_id, first_seq, last_seq, body) VALUES",
-    4,
+    "INSERT INTO chunks (tenant_id, first_seq, last_seq, body, marks) VALUES",
+    5,
     "ON CONFLICT (tenant_id, first_seq) DO NOTHING",
-);
-static ADD_KEYS: Many = Many::new(
-    "INSERT INTO idempotency_keys (tenant_id, digest, seq, used_at) VALUES",
-    4,
-    "ON CONFLICT (tenant_id, digest) DO UPDATE SET seq = excluded.seq, used_at = excluded.used_at",
-);
-static ADD_EVENTS: Many = Many::new(
-    "INSERT INTO event_keys (tenant_id, digest, seq, used_at) VALUES",
-    4,
-    "ON CONFLICT (tenant_id, digest) DO UPDATE SET seq = excluded.seq, used_at = excluded.used_at",
 );
 static ADD_USAGE: Many = Many::new(
     "INSERT INTO usage_days (tenant_id, meter, day_at, amount) VALUES",
@@ -89,32 +79,17 @@ async fn apply_to(
     let named = || names.iter().map(Value::from).zip(changes);
     let mut values = Vec::new();
 
+    let texts: Vec<_> = changes.iter().flat_map(|change| &change.chunks).map(text_of).collect();
+    let mut rest = texts.iter();
     for (tenant, change) in named() {
-        for chunk in &change.chunks {
+        for (chunk, text) in change.chunks.iter().zip(rest.by_ref()) {
             let (first, last) = (number(chunk.first_seq)?, number(chunk.last_seq)?);
-            values.extend([tenant, first, last, (&chunk.body).into()]);
+            values.extend([tenant, first, last, (&chunk.body).into(), text.into()]);
         }
     }
     ADD_CHUNKS.run(connection, &values).await?;
     values.clear();
-    for (tenant, change) in named() {
-        for (digest, key) in &change.keys {
-            values.extend([tenant, digest.into(), number(key.seq)?, key.used_at.into()]);
-        }
-    }
-    ADD_KEYS.run(connection, &values).await?;
-    values.clear();
-    let digests: Vec<Vec<String>> = changes
-        .iter()
-        .map(|change| change.events.keys().map(EventDigest::to_string).collect())
-        .collect();
-    for ((tenant, change), digests) in named().zip(&digests) {
-        for (used, digest) in change.events.values().zip(digests) {
-            values.extend([tenant, digest.into(), number(used.seq)?, used.used_at.into()]);
-        }
-    }
-    ADD_EVENTS.run(connection, &values).await?;
-    values.clear();
+    marks::extend(connection, &names, changes).await?;
     for (tenant, change) in named() {
         for ((meter, day_at), amount) in &change.usage {
             values.extend([tenant, meter.into(), (*day_at).into(), (*amount).into()]);
@@ -261,6 +236,11 @@ pub(crate) async fn failed_tenants(
     Ok(tenants)
 }
 
+/// The marks of a chunk as they stand beside its lines: of those that are in no run yet.
+fn text_of(chunk: &Chunk) -> String {
+    encode(chunk.first_seq, loose(&chunk.marks, chunk.last_seq))
+}
+
 /// Entry numbers are far below 2^63; one that is not is a bug of this program.
 fn number(seq: u64) -> Result<Value<'static>, StoreError> {
     let corrupt = |_| StoreError::Corrupt { table: "chunks", id: seq.to_string(), column: "seq" };
@@ -269,16 +249,7 @@ fn number(seq: u64) -> Result<Value<'static>, StoreError> {
 
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    let many = [
-        &ADD_CHUNKS,
-        &ADD_KEYS,
-        &ADD_EVENTS,
-        &ADD_USAGE,
-        &SET_JOBS,
-        &DROP_JOBS,
-        &SET_WAKEUPS,
-        &DROP_WAKEUPS,
-    ];
+    let many = [&ADD_CHUNKS, &ADD_USAGE, &SET_JOBS, &DROP_JOBS, &SET_WAKEUPS, &DROP_WAKEUPS];
     let mut all: Vec<&str> =
         many.iter().flat_map(|many| many.texts()).map(String::as_str).collect();
     all.extend([

@@ -124,6 +124,7 @@ async fn every_statement_can_be_prepared() {
         kept::statements(),
         listings::statements(),
         magic_links::statements(),
+        marks::statements(),
         mail_outbox::statements(),
         notes::statements(),
         projections::statements(),

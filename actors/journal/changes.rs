@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Line;
 use super::entry::EntryBody;
+use super::marks::{self, Mark};
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::mail::UsageFacts;
-use crate::tenant::quota::{Charge, EventDigest, Fact, RecordedEvent};
+use crate::tenant::quota::{Charge, Fact, RecordedEvent};
 use crate::tenant::steps::{JobFact, JobState};
 use crate::webhooks::Notice;
 
@@ -25,14 +26,11 @@ pub(crate) const STANDS_STILL: &str = "test_clock";
 pub(crate) struct Chunk {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
+    /// When the last one was made.
+    pub(crate) last_at: i64,
     pub(crate) body: String,
-}
-
-/// The use of an idempotency key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UsedKey {
-    pub(crate) seq: u64,
-    pub(crate) used_at: i64,
+    /// Where their keys and events stand, in their order.
+    pub(crate) marks: Vec<Mark>,
 }
 
 /// A job's row in the listing.
@@ -56,9 +54,6 @@ pub(crate) struct Alert {
 pub(crate) struct Changes {
     pub(crate) tenant: TenantId,
     pub(crate) chunks: Vec<Chunk>,
-    pub(crate) keys: BTreeMap<String, UsedKey>,
-    /// Events that count from now on.
-    pub(crate) events: BTreeMap<EventDigest, UsedKey>,
     /// By meter and the day's start.
     pub(crate) usage: BTreeMap<(String, i64), i64>,
     /// By job; none removes it from the list.
@@ -87,8 +82,6 @@ impl Changes {
         Self {
             tenant,
             chunks: Vec::new(),
-            keys: BTreeMap::new(),
-            events: BTreeMap::new(),
             usage: BTreeMap::new(),
             jobs: BTreeMap::new(),
             wakeups: BTreeMap::new(),
@@ -99,47 +92,42 @@ impl Changes {
 
     /// Adds what a line changes. Its text is kept even if its meaning cannot be.
     pub(crate) fn add(&mut self, line: &Line) -> Result<(), Unprojectable> {
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.last_seq + 1 == line.seq => {
-                chunk.last_seq = line.seq;
-                chunk.body.push('\n');
-                chunk.body.push_str(&line.text);
-            }
-            _ => self.chunks.push(Chunk {
-                first_seq: line.seq,
-                last_seq: line.seq,
-                body: line.text.clone(),
-            }),
-        }
-        if let Some(digest) = &line.idem {
-            let used_at = line.at.as_micros();
-            self.keys.insert(digest.clone(), UsedKey { seq: line.seq, used_at });
-        }
+        self.add_text(line);
         self.alerts.extend(alert(line));
         self.notices.extend(Notice::all_of(line));
         match &line.body {
-            EntryBody::Usage(fact) => self.add_usage_fact(fact, line.seq, line.at),
+            EntryBody::Usage(fact) => self.add_usage_fact(fact, line.at),
             EntryBody::Job(fact) => self.add_job_fact(fact, line.at),
         }
     }
 
-    fn add_usage_fact(
-        &mut self,
-        fact: &Fact,
-        seq: u64,
-        at: Timestamp,
-    ) -> Result<(), Unprojectable> {
+    fn add_text(&mut self, line: &Line) {
+        let last_at = line.at.as_micros();
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.last_seq + 1 == line.seq => {
+                (chunk.last_seq, chunk.last_at) = (line.seq, last_at);
+                chunk.body.push('\n');
+                chunk.body.push_str(&line.text);
+                chunk.marks.extend(marks::of_line(line));
+            }
+            _ => self.chunks.push(Chunk {
+                first_seq: line.seq,
+                last_seq: line.seq,
+                last_at,
+                body: line.text.clone(),
+                marks: marks::of_line(line).collect(),
+            }),
+        }
+    }
+
+    fn add_usage_fact(&mut self, fact: &Fact, at: Timestamp) -> Result<(), Unprojectable> {
         match fact {
             Fact::Adjusted { items, delta, .. } if *delta < 0 => self.count(items, at, Sign::Minus),
             Fact::Consumed { items, .. }
             | Fact::PartCommitted { items, .. }
             | Fact::CommittedLate { items, .. }
             | Fact::Adjusted { items, .. } => self.count(items, at, Sign::Plus),
-            Fact::Recorded { items, events, .. } => {
-                let used = UsedKey { seq, used_at: at.as_micros() };
-                self.events.extend(events.iter().map(|event| (event.digest, used)));
-                self.count_events(items, events)
-            }
+            Fact::Recorded { items, events, .. } => self.count_events(items, events),
             Fact::Freed { items, .. } => self.count(items, at, Sign::Minus),
             Fact::Committed { reservation, items, .. } => {
                 self.wakeups.insert(reservation.to_string(), None);

@@ -10,7 +10,7 @@ use super::changes::Changes;
 use super::read::committed_row;
 use super::{Journal, JournalError, Line};
 use crate::database::projections::{self, Unprojected};
-use crate::database::{Reader, chunks, journal};
+use crate::database::{Reader, chunks, journal, marks};
 use crate::ids::TenantId;
 
 /// Rows of the log that are read at once.
@@ -35,6 +35,8 @@ impl Journal {
             return Err(JournalError::Quarantined { tenant });
         }
         projections::apply(&mut tx, &[&changes]).await?;
+        let first = changes.chunks.iter().map(|chunk| chunk.first_seq).min().unwrap_or(1);
+        marks::rebuild(&mut tx, tenant, first).await?;
         tx.commit().await?;
         self.inner.quarantine.remove(tenant);
         Ok(failures.len())

@@ -18,7 +18,7 @@ struct Legible {
 
 impl Line {
     /// A stored entry as the projector wants it.
-    pub(super) fn of(entry: Entry, text: &str) -> Self {
+    pub(crate) fn of(entry: Entry, text: &str) -> Self {
         let Entry { tenant, seq, at, hash, idem, body, .. } = entry;
         Self { tenant, seq, at, hash, idem, body, text: text.to_owned() }
     }

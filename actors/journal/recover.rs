@@ -1,14 +1,17 @@
 //! Activation: what a tenant's actor is rebuilt from, and the caches that make it short.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::entry::{Entry, EntryError, EntryHash, Head};
+use super::marks::of_key;
 use super::{Committed, Incarnation, Journal, JournalError, Line};
 use crate::clock::Timestamp;
 use crate::database::Reader;
 use crate::database::chunks::{self, StoredSnapshot};
+use crate::database::marks;
 use crate::ids::TenantId;
 
 /// How long a used key is kept at the least: the longest month, and the day after it.
@@ -107,9 +110,21 @@ impl Journal {
             return parse(tenant, &line.text).map(Some);
         }
         let mut reader = self.inner.database.reader().await?;
-        let Some(seq) = chunks::key(&mut reader, tenant, digest).await? else { return Ok(None) };
+        let mut view = reader.freeze().await?;
+        let mut found = marks::find(&mut view, tenant, &[of_key(digest)], false).await?;
+        // Used before there were marks.
+        let old = chunks::key(&mut view, tenant, digest).await?;
+        drop(view);
         drop(reader);
-        self.find_entry(tenant, seq).await
+        found.sort_unstable_by_key(|mark| Reverse(mark.seq));
+        for seq in found.iter().map(|mark| mark.seq).chain(old) {
+            // A mark is a part of a digest: the entry has the whole.
+            let entry = self.find_entry(tenant, seq).await?;
+            if let Some(entry) = entry.filter(|entry| entry.idem.as_deref() == Some(digest)) {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
     /// Finds one entry of a tenant.

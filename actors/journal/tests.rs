@@ -4,6 +4,7 @@ mod archiving;
 mod comparing;
 mod counting;
 mod lines;
+mod marking;
 mod projecting;
 mod recovering;
 mod refusing;

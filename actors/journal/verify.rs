@@ -5,6 +5,7 @@
 //! whatever the log holds: tenants that do not fit are checked by reading the log again.
 
 mod expected;
+mod marking;
 mod projections;
 mod report;
 mod walk;

@@ -57,8 +57,16 @@ async fn fill(server: &Server, tenants: u128) {
     }
 }
 
-const TABLES: [&str; 7] =
-    ["chunks", "usage_days", "jobs", "wakeups", "idempotency_keys", "mail_outbox", "snapshots"];
+const TABLES: [&str; 8] = [
+    "chunks",
+    "usage_days",
+    "jobs",
+    "wakeups",
+    "idempotency_keys",
+    "mail_outbox",
+    "snapshots",
+    "mark_runs",
+];
 
 /// What is changed by hand, in which table it is found, and what is said.
 const CHANGES: &[(&str, &str, &str)] = &[
@@ -78,8 +86,17 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("INSERT INTO jobs SELECT tenant_id, 'job_x', 'queued', 1, 1 FROM jobs", "jobs", "job_x"),
     ("UPDATE wakeups SET due_at = due_at + 1", "wakeups", "says 5000001"),
     ("DELETE FROM wakeups", "wakeups", "says nothing, the log says 5000000"),
-    ("UPDATE idempotency_keys SET seq = 3 WHERE digest = 'k2'", "idempotency_keys", "k2"),
-    ("DELETE FROM idempotency_keys WHERE digest = 'k1'", "idempotency_keys", "k1: it says nothing"),
+    ("UPDATE chunks SET marks = '' WHERE first_seq = 1", "chunks", "marks"),
+    (
+        "INSERT INTO mark_runs SELECT tenant_id, 0, 63, 0, 0, 0, '' FROM snapshots",
+        "mark_runs",
+        "0: ",
+    ),
+    (
+        "INSERT INTO mark_runs SELECT 'nobody', 0, 63, 0, 0, 0, '' FROM snapshots LIMIT 1",
+        "mark_runs",
+        "`nobody`",
+    ),
     (
         "INSERT INTO idempotency_keys SELECT tenant_id, 'k9', 1, 1 FROM snapshots",
         "idempotency_keys",
@@ -133,12 +150,49 @@ async fn what_does_not_fit_into_memory_is_checked_in_turns() {
     for limits in [Limits { tenants: 1, keys: 1 }, Limits { tenants: 2, keys: 2 }] {
         assert_eq!(server.verify_within(limits).await, whole);
     }
+    server.stop().await;
+}
+
+/// Makes the tables as they were before there were marks, with a row a key.
+async fn without_marks(server: &Server) {
+    server.database.tamper("UPDATE chunks SET marks = NULL; DELETE FROM mark_runs").await;
+    for (digest, seq) in [("k1", 6), ("k2", 5), ("k3", 3)] {
+        let row = format!(
+            "INSERT INTO idempotency_keys SELECT tenant_id, '{digest}', {seq}, {seq} FROM snapshots"
+        );
+        server.database.tamper(&row).await;
+    }
+}
+
+#[tokio::test]
+async fn keys_of_before_there_were_marks_are_found_and_compared_in_turns() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&folder).await;
+    fill(&server, 5).await;
+    without_marks(&server).await;
+    let few = || Limits { tenants: 1, keys: 1 };
+    assert_eq!(server.verify_within(few()).await.fault, None);
+    assert_eq!(server.journal.find_key(tenant(2), "k1").await.unwrap().unwrap().seq, 6);
+    assert!(server.journal.find_key(tenant(2), "k4").await.unwrap().is_none());
+    server.database.tamper("CREATE TABLE keys_was AS SELECT * FROM idempotency_keys").await;
+
     let last = tenant(5);
-    let change =
-        format!("DELETE FROM idempotency_keys WHERE digest = 'k3' AND tenant_id = '{last}'");
-    server.database.tamper(&change).await;
-    let fault = server.verify_within(Limits { tenants: 1, keys: 1 }).await.fault.unwrap();
-    assert!(fault.to_string().contains(&format!("{last} k3: it says nothing")), "{fault}");
+    for (change, said) in [
+        (
+            format!("DELETE FROM idempotency_keys WHERE digest = 'k3' AND tenant_id = '{last}'"),
+            format!("{last} k3: it says nothing"),
+        ),
+        ("UPDATE idempotency_keys SET seq = 3 WHERE digest = 'k2'".to_owned(), "k2".to_owned()),
+    ] {
+        server.database.tamper(&change).await;
+        for limits in [Limits::default(), few()] {
+            let fault = server.verify_within(limits).await.fault.expect(&change).to_string();
+            assert!(fault.contains(&said), "{change}: {fault}");
+        }
+        let restore = "DELETE FROM idempotency_keys; \
+             INSERT INTO idempotency_keys SELECT * FROM keys_was";
+        server.database.tamper(restore).await;
+    }
     server.stop().await;
 }
 

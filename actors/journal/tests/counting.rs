@@ -50,17 +50,12 @@ async fn an_event_is_found_before_and_after_it_is_projected_and_counts_on_its_da
     let days: Vec<_> = days.iter().map(|day| (day.start.as_micros() / DAY, day.amount)).collect();
     assert_eq!(days, [(0, 2), (4, 7)]);
 
-    let line_at = Timestamp::from_micros(1);
-    server.journal.forget_events(tenant(1), Timestamp::MIN).await.unwrap();
-    assert_eq!(server.journal.find_events(tenant(1), &asked).await.unwrap(), known);
     assert_eq!(server.verify().await.fault, None);
-    server.journal.forget_events(tenant(1), line_at.plus_s(86_400)).await.unwrap();
-    assert!(server.journal.find_events(tenant(1), &asked).await.unwrap().is_empty());
     server.stop().await;
 }
 
 #[tokio::test]
-async fn every_difference_in_the_table_of_events_is_found_also_in_turns() {
+async fn events_of_before_there_were_marks_are_found_compared_and_forgotten() {
     let folder = TempDir::new().unwrap();
     let server = Server::start(&folder).await;
     let mut scribe = Scribe::default();
@@ -68,12 +63,22 @@ async fn every_difference_in_the_table_of_events_is_found_also_in_turns() {
     let mut last = None;
     for first in [0, 10, 20] {
         let events: Vec<_> = (first..first + 10).map(|number| (number, 1, 0)).collect();
-        let line = scribe.line_of(tenant(1), recorded(&events), Some(&format!("key-{first}")));
+        let line = scribe.line_of(tenant(1), recorded(&events), None);
         last = Some(server.commit(&incarnation, line).await);
     }
     server.journal.wait_projected(last.unwrap()).await;
+    server.database.tamper("UPDATE chunks SET marks = NULL").await;
+    for number in 0..30 {
+        let (digest, seq) = (digest(number), number / 10 + 1);
+        let row =
+            format!("INSERT INTO event_keys VALUES ('{}', '{digest}', {seq}, {seq})", tenant(1));
+        server.database.tamper(&row).await;
+    }
     let few = || Limits { keys: 4, ..Limits::default() };
     assert_eq!(server.verify_within(few()).await.fault, None);
+    let asked = [digest(7), digest(29), digest(30)];
+    let known = HashSet::from([digest(7), digest(29)]);
+    assert_eq!(server.journal.find_events(tenant(1), &asked).await.unwrap(), known);
     server.database.tamper("CREATE TABLE event_keys_was AS SELECT * FROM event_keys").await;
     let (here, new) = (digest(15), digest(77));
 
@@ -96,5 +101,8 @@ async fn every_difference_in_the_table_of_events_is_found_also_in_turns() {
         server.database.tamper(restore).await;
     }
     assert_eq!(server.verify().await.fault, None);
+    server.journal.forget_events(tenant(1), Timestamp::from_micros(3)).await.unwrap();
+    let left = server.journal.find_events(tenant(1), &asked).await.unwrap();
+    assert_eq!(left, HashSet::from([digest(29)]));
     server.stop().await;
 }

@@ -1,6 +1,7 @@
 //! What the tables should say about one tenant, told from its entries.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Limits;
 use super::window::Window;
@@ -8,14 +9,22 @@ use crate::clock::Timestamp;
 use crate::database::kept::Table;
 use crate::ids::TenantId;
 use crate::journal::Line;
-use crate::journal::changes::{Alert, Changes, JobRow, UsedKey};
-use crate::journal::entry::{Entry, EntryHash};
+use crate::journal::changes::{Alert, Changes, JobRow};
+use crate::journal::entry::EntryHash;
+use crate::journal::events::events_of;
 use crate::journal::recover::KEEP_KEYS_FOR;
 use crate::mail::KEEP_SETTLED_FOR;
 
 /// What the names of events and of keys begin with, where both stand together.
 const EVENT_MARK: char = 'e';
 const KEY_MARK: char = 'k';
+
+/// The use of a key or an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct UsedKey {
+    seq: u64,
+    used_at: i64,
+}
 
 /// A tenant's rows as its entries have them.
 #[derive(Debug)]
@@ -24,7 +33,8 @@ pub(super) struct Expected {
     usage: BTreeMap<(String, i64), i64>,
     jobs: BTreeMap<String, JobRow>,
     wakeups: BTreeMap<String, i64>,
-    /// Keys and events, which are told apart by what their names begin with.
+    /// Keys and events of before there were marks, which are told apart by what their names begin
+    /// with.
     keys: Window<String, Option<UsedKey>>,
     alerts: BTreeMap<u64, Alert>,
     // Of the entry that the stored snapshot claims.
@@ -53,17 +63,16 @@ impl Expected {
     }
 
     /// Adds what an entry changes.
-    pub(super) fn add(&mut self, entry: Entry, text: &str) {
+    pub(super) fn add(&mut self, line: &Line, has_marks: bool) {
         let mut changes = Changes::new(self.tenant);
-        let (seq, hash, at) = (entry.seq, entry.hash, entry.at);
-        self.has_own_clock |= entry.body.kind() == "clock_started";
+        self.has_own_clock |= line.body.kind() == "clock_started";
         if let Some((claimed, found)) = &mut self.snapshot
-            && *claimed == seq
+            && *claimed == line.seq
         {
-            *found = Some(hash);
+            *found = Some(line.hash);
         }
         // A line without a meaning is in `projection_failures`.
-        let _ = changes.add(&Line::of(entry, text));
+        let _ = changes.add(line);
         for (day, amount) in changes.usage {
             *self.usage.entry(day).or_default() += amount;
         }
@@ -82,21 +91,31 @@ impl Expected {
                 None => drop(self.wakeups.remove(&subject)),
             }
         }
-        let keys =
-            changes.keys.into_iter().map(|(digest, used)| (window_key(Table::Keys, &digest), used));
-        let events = changes
-            .events
-            .into_iter()
-            .map(|(digest, used)| (window_key(Table::Events, &digest.to_string()), used));
-        for (key, used) in keys.chain(events) {
+        if !has_marks {
+            self.add_keys(line);
+        }
+        for alert in changes.alerts {
+            debug_assert_eq!(alert.at, line.at, "an alert is of its entry's time");
+            self.alerts.insert(alert.seq, alert);
+        }
+    }
+
+    fn add_keys(&mut self, line: &Line) {
+        let used = UsedKey { seq: line.seq, used_at: line.at.as_micros() };
+        let key = line.idem.iter().map(|digest| window_key(Table::Keys, digest));
+        let events = events_of(line).map(|digest| window_key(Table::Events, &digest.to_string()));
+        for key in key.chain(events) {
             if let Some(kept) = self.keys.get_mut(&key) {
                 *kept = Some(used);
             }
         }
-        for alert in changes.alerts {
-            debug_assert_eq!(alert.at, at, "an alert is of its entry's time");
-            self.alerts.insert(alert.seq, alert);
-        }
+    }
+
+    /// Since when nothing of the tenant is forgotten that is kept for so long.
+    pub(super) fn kept_since(&self, now: Timestamp, kept_for: Duration) -> i64 {
+        let kept = i64::try_from(kept_for.as_micros()).unwrap_or(i64::MAX);
+        // The time of a tenant with a clock of its own says nothing.
+        if self.has_own_clock { i64::MAX } else { now.as_micros().saturating_sub(kept) }
     }
 
     /// Forgets all but the keys: the rest was compared before.
@@ -139,18 +158,14 @@ impl Expected {
                 let (seq, hash) = self.snapshot.take()?;
                 Some(format!("{seq} {}", hash?))
             }
-            Table::Failures => None,
+            Table::Failures | Table::Runs => None,
         }
     }
 
     /// Finds a row that no table had: where, under which key, and what it should say.
     pub(super) fn left_over(&self, now: Timestamp) -> Option<(Table, String, String)> {
-        let since = |kept: std::time::Duration| {
-            let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
-            // The time of a tenant with a clock of its own says nothing.
-            if self.has_own_clock { i64::MAX } else { now.as_micros().saturating_sub(kept) }
-        };
-        let (keys_since, alerts_since) = (since(KEEP_KEYS_FOR), since(KEEP_SETTLED_FOR));
+        let keys_since = self.kept_since(now, KEEP_KEYS_FOR);
+        let alerts_since = self.kept_since(now, KEEP_SETTLED_FOR);
         let usage = self.usage.iter().find(|(_, amount)| **amount != 0);
         let usage = usage.map(|((meter, day), amount)| {
             (Table::UsageDays, format!("{meter} {day}"), amount.to_string())

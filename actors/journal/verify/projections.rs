@@ -6,13 +6,17 @@
 use std::collections::VecDeque;
 
 use super::expected::Expected;
+use super::marking::Marking;
 use super::{Chain, Fault, Limits, Tenants, Wrong};
 use crate::clock::Timestamp;
 use crate::database::chunks::{self, StoredChunk};
 use crate::database::kept::{self, Kept, Place, Table};
-use crate::database::{Frozen, StoreError};
+use crate::database::{Frozen, StoreError, marks};
 use crate::ids::TenantId;
+use crate::journal::Line;
 use crate::journal::entry::Head;
+use crate::journal::marks::{encode, loose, of_line as marks_of};
+use crate::journal::recover::KEEP_KEYS_FOR;
 
 /// Rows of a table that are read at once.
 const PAGE_ROWS: i64 = 256;
@@ -84,9 +88,16 @@ impl Comparison<'_, '_> {
         if let Some(fault) = self.claims(tenant, &name, chain, &mut expected).await? {
             return Ok(Some(fault));
         }
+        let runs = marks::runs(self.view, &name).await?;
+        let mut marking = Marking::new(tenant, runs, chain.projected.seq);
         let mut head = Head::GENESIS;
         while let Some(chunk) = self.runs.take_of(self.view, &name).await? {
-            if let Err(fault) = follow(tenant, &mut head, &chunk, &mut expected) {
+            if let Err(fault) = follow(tenant, &mut head, &chunk, &mut expected, Some(&mut marking))
+            {
+                return Ok(Some(fault));
+            }
+            let since = expected.kept_since(self.now, KEEP_KEYS_FOR);
+            if let Some(fault) = marking.settle(self.view, head.seq, since).await? {
                 return Ok(Some(fault));
             }
         }
@@ -96,9 +107,16 @@ impl Comparison<'_, '_> {
             let detail = format!("it ends with entry {ends}, the log with {log}");
             return Ok(Some(Fault { entry, ..differs("chunks", detail) }));
         }
+        if let Some(fault) = marking.finish(expected.kept_since(self.now, KEEP_KEYS_FOR)) {
+            return Ok(Some(fault));
+        }
         for index in 0..self.tables.len() {
             while let Some(row) = self.tables[index].take_of(self.view, &name).await? {
                 let table = self.tables[index].table;
+                // Looked at with the lines.
+                if table == Table::Runs {
+                    continue;
+                }
                 if let Some(fault) = contradicts(tenant, table, &row, &mut expected) {
                     return Ok(Some(fault));
                 }
@@ -161,7 +179,7 @@ impl Comparison<'_, '_> {
         let mut expected = Expected::new(tenant, Some(from), self.limits);
         let (mut runs, mut head) = (Runs::starting_at(Some(name)), Head::GENESIS);
         while let Some(chunk) = runs.take_of(self.view, name).await? {
-            if let Err(fault) = follow(tenant, &mut head, &chunk, &mut expected) {
+            if let Err(fault) = follow(tenant, &mut head, &chunk, &mut expected, None) {
                 return Ok(Err(fault));
             }
         }
@@ -183,23 +201,40 @@ fn follow(
     head: &mut Head,
     chunk: &StoredChunk,
     expected: &mut Expected,
+    mut marking: Option<&mut Marking>,
 ) -> Result<(), Fault> {
     let begins = i64::try_from(head.seq + 1) == Ok(chunk.first_seq);
+    let mut own = Vec::new();
     for text in chunk.body.lines() {
         match head.follow(tenant, text) {
-            Ok(entry) => expected.add(entry, text),
+            Ok(entry) => {
+                let line = Line::of(entry, text);
+                expected.add(&line, chunk.marks.is_some());
+                if chunk.marks.is_some()
+                    && let Some(marking) = &mut marking
+                {
+                    own.extend(marks_of(&line));
+                    marking.add(&line);
+                }
+            }
             Err(error) => {
                 let entry = Some((tenant, head.seq + 1));
                 return Err(Fault { entry, ..differs("chunks", error.to_string()) });
             }
         }
     }
-    if begins && i64::try_from(head.seq) == Ok(chunk.last_seq) {
-        return Ok(());
-    }
     let entry = Some((tenant, head.seq));
-    let detail = "the chunk's numbers are not its lines'".into();
-    Err(Fault { entry, ..differs("chunks", detail) })
+    let fault = |detail: &str| Err(Fault { entry, ..differs("chunks", detail.to_owned()) });
+    if !begins || i64::try_from(head.seq) != Ok(chunk.last_seq) {
+        return fault("the chunk's numbers are not its lines'");
+    }
+    let first = u64::try_from(chunk.first_seq).unwrap_or(0);
+    match &chunk.marks {
+        Some(text) if marking.is_some() && *text != encode(first, loose(&own, head.seq)) => {
+            fault("the chunk's marks are not its lines'")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Compares a row with what the entries say.
@@ -229,7 +264,7 @@ fn missing(tenant: TenantId, expected: &Expected, now: Timestamp) -> Option<Faul
     Some(differs(table.name(), detail))
 }
 
-fn differs(table: &'static str, detail: String) -> Fault {
+pub(super) fn differs(table: &'static str, detail: String) -> Fault {
     Fault { shard: None, row: None, entry: None, wrong: Wrong::Projection { table, detail } }
 }
 
