@@ -78,7 +78,7 @@ enum LedgerCommand {
 
 #[derive(Clone, Debug, Subcommand)]
 enum TenantCommand {
-    /// Makes tenants without members, each with one API key.
+    /// Makes tenants, each with one API key.
     Create {
         /// The name.
         #[arg(long, default_value = "Tenant")]
@@ -92,6 +92,9 @@ enum TenantCommand {
         /// Where their time stands, in RFC 3339; the present unless given.
         #[arg(long, requires = "test")]
         at: Option<Timestamp>,
+        /// The address of who owns them and can log in; without it they have no members.
+        #[arg(long, value_name = "EMAIL")]
+        owner: Option<String>,
         /// Prints a JSON object a line.
         #[arg(long)]
         json: bool,
@@ -162,9 +165,15 @@ fn execute(command: &Command, config: Config) -> anyhow::Result<ExitCode> {
             Command::Ledger(LedgerCommand::Export { month, tenant }) => {
                 commands::export_ledger(&config, month, *tenant).await
             }
-            Command::Tenant(TenantCommand::Create { name, count, test, at, json }) => {
-                let clock = test.then(|| at.unwrap_or_else(|| SystemClock.now()));
-                commands::create_tenants(&config, name, *count, clock, *json).await
+            Command::Tenant(TenantCommand::Create { name, count, test, at, owner, json }) => {
+                let new = commands::NewTenants {
+                    name,
+                    count: *count,
+                    test_clock: test.then(|| at.unwrap_or_else(|| SystemClock.now())),
+                    owner: owner.as_deref(),
+                    as_json: *json,
+                };
+                commands::create_tenants(&config, new).await
             }
             Command::Check | Command::Docs { .. } => Ok(ExitCode::SUCCESS),
         }

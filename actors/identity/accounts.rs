@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::database::api_keys::NewKey;
 use crate::database::users::{MembershipRow, UserRow};
 use crate::database::{SystemTx, api_keys, revocations, users};
-use crate::ids::{KeyId, RequestId, TenantId};
+use crate::ids::{KeyId, RequestId, TenantId, UserId};
 use crate::intents::{self, Intent};
 use crate::privacy::keys::{Place, sha256_hex};
 
@@ -78,15 +78,18 @@ impl Identity {
         Ok(IssuedKey { id, api_key, created_at: now })
     }
 
-    /// Makes `count` tenants without members, each with one API key, for programs. With a
-    /// `test_clock` their time stands still there, until it is advanced.
+    /// Makes `count` tenants, each with one API key, for programs. With a `test_clock` their time
+    /// stands still there, until it is advanced. The address of an `owner` is made a user, unless
+    /// it is one, and owns them all; without one they have no members.
     pub async fn create_tenants(
         &self,
         name: &str,
         count: u32,
         test_clock: Option<Timestamp>,
+        owner: Option<&str>,
     ) -> Result<Vec<(TenantId, SecretString)>, IdentityError> {
         let inner = &self.inner;
+        let owner = owner.map(EmailAddress::parse).transpose()?;
         let name = check_name(name)?;
         let client = ClientInfo {
             request: RequestId::generate(&*inner.clock),
@@ -98,8 +101,16 @@ impl Identity {
         for batch in ids.chunks(BATCH) {
             inner.keys.prepare_tenants(batch).await?;
             let mut tx = inner.db.system_tx().await?;
+            let owner = match &owner {
+                Some(email) => Some(inner.find_or_create_user(&mut tx, email, &client).await?),
+                None => None,
+            };
             for tenant in batch {
                 let key = inner.fill_tenant(&mut tx, *tenant, name, SYSTEM, &client).await?;
+                if let Some(user) = owner {
+                    let now = inner.clock.now();
+                    users::insert_membership(&mut tx, *tenant, user, Role::Owner, now).await?;
+                }
                 if let Some(at) = test_clock {
                     let intent = Intent::StartTestClock { at };
                     intents::insert(&mut tx, *tenant, &intent, &*inner.clock).await?;
@@ -113,6 +124,19 @@ impl Identity {
 }
 
 impl Inner {
+    async fn find_or_create_user(
+        &self,
+        tx: &mut SystemTx,
+        email: &EmailAddress,
+        client: &ClientInfo,
+    ) -> Result<UserId, IdentityError> {
+        let digest = self.email_digest(email);
+        match users::user_by_email(tx, &digest).await? {
+            Some(row) => Ok(row.id),
+            None => self.create_user(tx, &digest, email, client).await,
+        }
+    }
+
     /// Makes a tenant with its default key, inside a transaction.
     pub(super) async fn create_tenant(
         &self,

@@ -160,7 +160,7 @@ impl Inner {
         Ok(Some((Opened { user, tenant, session, refresh, next }, has_evicted)))
     }
 
-    async fn create_user(
+    pub(super) async fn create_user(
         &self,
         tx: &mut SystemTx,
         email_digest: &str,

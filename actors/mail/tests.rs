@@ -295,7 +295,8 @@ async fn an_alert_of_much_usage_goes_to_the_owners_once_however_often_it_is_proj
 #[tokio::test]
 async fn an_alert_for_a_tenant_without_members_is_dropped() {
     let world = Fixture::start(Behaviour::Healthy).await;
-    let (tenant, _) = world.identity.create_tenants("program", 1, None).await.unwrap().remove(0);
+    let (tenant, _) =
+        world.identity.create_tenants("program", 1, None, None).await.unwrap().remove(0);
 
     world.project(tenant, 100).await;
 

@@ -35,14 +35,23 @@ pub(super) async fn migrate(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes tenants without members, each with one API key.
+/// Which tenants to make.
+pub(super) struct NewTenants<'a> {
+    pub(super) name: &'a str,
+    pub(super) count: u32,
+    /// Where their time stands, if they live in test mode.
+    pub(super) test_clock: Option<Timestamp>,
+    /// The address of who owns them; nobody unless given.
+    pub(super) owner: Option<&'a str>,
+    pub(super) as_json: bool,
+}
+
+/// Makes tenants, each with one API key.
 pub(super) async fn create_tenants(
     config: &Config,
-    name: &str,
-    count: u32,
-    test_clock: Option<Timestamp>,
-    as_json: bool,
+    new: NewTenants<'_>,
 ) -> anyhow::Result<ExitCode> {
+    let NewTenants { name, count, test_clock, owner, as_json } = new;
     let tasks = Tasks::new();
     let clock: SharedClock = Arc::new(SystemClock);
     let db = open(config, &tasks).await?;
@@ -56,8 +65,8 @@ pub(super) async fn create_tenants(
         settings: settings::identity(config, &config.public_url(config.http.listen.0)),
     });
     let identity = identity.await.context("start the identity plane")?;
-    let made =
-        identity.create_tenants(name, count, test_clock).await.context("make the tenants")?;
+    let made = identity.create_tenants(name, count, test_clock, owner).await;
+    let made = made.context("make the tenants")?;
     let mut out = std::io::stdout().lock();
     for (tenant, key) in made {
         let (tenant, key) = (tenant.to_string(), key.expose_secret());

@@ -15,7 +15,8 @@ async fn the_files_hold_no_usable_secret_and_nothing_personal() {
     let next = world.refresh(&cookie(&login)).await.unwrap();
     let who = world.principal(&next).await;
     let key = world.identity.rotate_default_key(&who, &world.client()).await.unwrap();
-    let made = world.identity.create_tenants("secret-project", 1, None).await.unwrap().remove(0);
+    let made =
+        world.identity.create_tenants("secret-project", 1, None, None).await.unwrap().remove(0);
 
     let bytes = every_byte(&world).await;
 

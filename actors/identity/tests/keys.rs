@@ -37,7 +37,7 @@ async fn only_an_admin_who_is_signed_in_rotates_a_key() {
 async fn tenants_for_programs_get_working_keys() {
     let world = Fixture::start().await;
 
-    let made = world.identity.create_tenants("load", 2_001, None).await.unwrap();
+    let made = world.identity.create_tenants("load", 2_001, None, None).await.unwrap();
 
     assert_eq!(made.len(), 2_001);
     for (tenant, key) in made.iter().step_by(500) {
@@ -50,7 +50,7 @@ async fn tenants_for_programs_get_working_keys() {
 async fn a_name_without_letters_or_with_control_characters_makes_no_tenant() {
     let world = Fixture::start().await;
     for name in ["", "  ", "a\nb", &"x".repeat(101)] {
-        let refused = world.identity.create_tenants(name, 1, None).await;
+        let refused = world.identity.create_tenants(name, 1, None, None).await;
         assert!(matches!(refused, Err(IdentityError::InvalidName)));
     }
 }
@@ -58,7 +58,7 @@ async fn a_name_without_letters_or_with_control_characters_makes_no_tenant() {
 #[tokio::test]
 async fn a_key_with_a_wrong_secret_or_an_unknown_id_is_refused() {
     let world = Fixture::start().await;
-    let (_, key) = world.identity.create_tenants("one", 1, None).await.unwrap().remove(0);
+    let (_, key) = world.identity.create_tenants("one", 1, None, None).await.unwrap().remove(0);
     let id = api_key::parse(key.expose_secret()).unwrap().id;
 
     for guess in [api_key::format(id, &[0; 32]), api_key::format(KeyId::from_bits(5), &[0; 32])] {
@@ -73,7 +73,7 @@ async fn a_key_with_a_wrong_secret_or_an_unknown_id_is_refused() {
 async fn known_credentials_need_no_database() {
     let world = Fixture::start().await;
     let login = world.log_in(ADA).await;
-    let (_, key) = world.identity.create_tenants("one", 1, None).await.unwrap().remove(0);
+    let (_, key) = world.identity.create_tenants("one", 1, None, None).await.unwrap().remove(0);
     world.principal(&login).await;
     world.identity.authenticate(key.expose_secret()).await.unwrap();
 
