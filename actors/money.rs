@@ -110,7 +110,19 @@ impl MicroMoney {
     ///
     /// None if the bill would not fit into 64 bits, or `per_units` is zero.
     pub fn price(self, units: u128, per_units: u128, currency: Currency) -> Option<Money> {
+        self.price_on_top(0, units, per_units, currency)
+    }
+
+    /// Prices `units` likewise on top of an amount in millionths, both rounded as one.
+    pub fn price_on_top(
+        self,
+        amount_micros: u128,
+        units: u128,
+        per_units: u128,
+        currency: Currency,
+    ) -> Option<Money> {
         let micros = units.checked_mul(u128::from(self.0))?;
+        let micros = micros.checked_add(amount_micros.checked_mul(per_units)?)?;
         let divisor = per_units.checked_mul(u128::from(currency.micros_per_minor()))?;
         let rounded = micros.checked_add(divisor.checked_div(2)?)?.checked_div(divisor)?;
         Some(Money { amount_minor: i64::try_from(rounded).ok()?, currency })

@@ -41,4 +41,6 @@ mod tests;
 
 pub use self::call::{Answer, CallContext, Idempotency, TenantError};
 pub use self::shell::{TenantDeps, TenantSettings};
-pub use self::tenants::{Advanced, Correction, Happened, Tenants, WHEN_RECORDED};
+pub use self::tenants::{
+    Advanced, Correction, Exceptions, FeatureStand, Happened, Tenants, WHEN_RECORDED,
+};

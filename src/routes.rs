@@ -180,6 +180,7 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(admin::tenant))
         .routes(routes!(admin::set_plan))
         .routes(routes!(admin::set_enforcement))
+        .routes(routes!(admin::features::set_feature))
         .routes(routes!(admin::grants::grant))
         .routes(routes!(admin::grants::extend))
         .routes(routes!(admin::grants::revoke))

@@ -162,6 +162,7 @@ impl Changes {
             | Fact::GrantRevoked { .. }
             | Fact::GrantExpired { .. }
             | Fact::EnforcementSet { .. }
+            | Fact::FeatureSet { .. }
             | Fact::ClockAdvanced { .. }
             | Fact::ThresholdReached { .. } => Ok(()),
         }

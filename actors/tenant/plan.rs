@@ -142,14 +142,22 @@ pub struct OveragePrice {
 }
 
 impl OveragePrice {
-    /// Prices units, rounded once; none if the bill would not fit into 64 bits.
-    pub fn price(&self, units: u64, currency: Currency) -> Option<Money> {
-        self.price_micros.price(units.into(), self.per_units.into(), currency)
+    /// Prices units on top of an amount in millionths, rounded once; none if the bill would not
+    /// fit into 64 bits.
+    pub fn price(&self, amount_micros: u128, units: u64, currency: Currency) -> Option<Money> {
+        let per_units = self.per_units.into();
+        self.price_micros.price_on_top(amount_micros, units.into(), per_units, currency)
     }
 
-    /// Prices a level's units times the seconds that they were there, rounded once.
-    pub fn price_level(&self, unit_seconds: u128, currency: Currency) -> Option<Money> {
-        self.price_micros.price(unit_seconds, self.per_unit_seconds(), currency)
+    /// Prices a level's units times the seconds that they were there likewise.
+    pub fn price_level(
+        &self,
+        amount_micros: u128,
+        unit_seconds: u128,
+        currency: Currency,
+    ) -> Option<Money> {
+        let per_units = self.per_unit_seconds();
+        self.price_micros.price_on_top(amount_micros, unit_seconds, per_units, currency)
     }
 
     /// Prices units exactly, but for a fraction of a millionth that counts as a whole one.

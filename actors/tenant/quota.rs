@@ -20,11 +20,13 @@ mod decide;
 mod due;
 mod event;
 mod fact;
+mod features;
 mod grant;
 mod grants;
 mod invariants;
 mod lots;
 mod past;
+mod past_periods;
 mod plan_change;
 mod record;
 mod record_holds;
@@ -46,10 +48,10 @@ pub use self::answer::{
     Adjusted, ClockMoved, Consumed, ConsumedItem, GrantEnded, Granted, Outcome, Recorded,
     Reservation, ReservationState, ReservedItem, SpendCap,
 };
-pub use self::charge::{Charge, Closed, ClosedLevel};
+pub use self::charge::{Charge, Closed, ClosedLevel, Owed};
 pub use self::command::{
-    Command, DEFAULT_HOLD_S, Digest, EVENT_GRACE_S, Item, MAX_AMOUNT, MAX_EVENT_AHEAD_S,
-    MAX_EVENTS, MAX_GRANTS, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
+    Command, DEFAULT_HOLD_S, Digest, EVENT_GRACE_S, EVENTS_KNOWN_FOR_S, Item, MAX_AMOUNT,
+    MAX_EVENT_AHEAD_S, MAX_EVENTS, MAX_GRANTS, MAX_HOLD_S, MAX_ITEMS, MAX_OPEN_HOLDS,
 };
 pub use self::event::{
     Event, EventDigest, EventRejection, InvalidDigest, LateUsage, RecordedEvent,
@@ -58,6 +60,7 @@ pub use self::fact::Fact;
 pub use self::grant::{GrantEnd, GrantSource, GrantStand, GrantTerms, GrantView};
 use self::grants::Grant;
 use self::lots::Held;
+use self::past_periods::PastPeriods;
 pub use self::plan_change::PlanChange;
 use self::plan_change::Scheduled;
 pub use self::record::Inconsistent;
@@ -90,8 +93,11 @@ pub struct Quota {
     /// None until the first fact, whose time says the first period.
     period: Option<Period>,
     name: Option<PeriodName>,
+    past: PastPeriods,
     /// Whether limits refuse; none leaves it to the plan.
     enforcement: Option<Enforcement>,
+    /// What the operator switched on or off, whatever the plan says.
+    features: BTreeMap<String, bool>,
     /// How much overage a period may cost, in minor units of the currency beside it.
     spend_cap: Option<SpendCap>,
     /// In the order in which they burn.
@@ -201,7 +207,9 @@ impl Quota {
             cycle: Cycle::default(),
             period: None,
             name: None,
+            past: PastPeriods::default(),
             enforcement: None,
+            features: BTreeMap::new(),
             spend_cap: None,
             grants: Vec::new(),
             owed_micros: 0,

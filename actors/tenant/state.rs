@@ -7,6 +7,7 @@
 #![deny(clippy::float_arithmetic, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod clock;
+mod error;
 mod turn;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::clock::MAX_ADVANCE_S;
 use self::clock::TestClock;
+pub use self::error::{ReplayError, SnapshotError};
 pub use self::turn::{Line, TenantCommand, TenantOutcome, Turn};
 use crate::clock::Timestamp;
 use crate::ids::{ReservationId, TenantId};
@@ -27,7 +29,7 @@ use crate::tenant::quota::{
 use crate::tenant::steps::{JobCommand, JobFact, JobState, Jobs};
 
 /// The form of snapshots that this version reads and writes.
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
 
 /// A tenant's state. Its durable form is the journal; this is what the entries come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,8 +160,8 @@ impl TenantState {
         crossed
     }
 
-    /// Records what is due, oldest first, but no more than `left` of it. Says whether nothing more
-    /// is due.
+    /// Records what is due, oldest first, and the thresholds that it reached, but begins nothing
+    /// beyond `left` of both. Says whether nothing more is due.
     fn record_due(&mut self, now: Timestamp, lines: &mut Vec<Line>, left: &mut usize) -> bool {
         self.quota.open_at(now);
         loop {
@@ -174,13 +176,19 @@ impl TenantState {
                 (_, Some((at, fact))) => (at, EntryBody::Job(fact)),
             };
             let Some(fewer) = left.checked_sub(1) else { return false };
-            *left = fewer;
             let at = at.max(self.last_at);
-            match &body {
-                EntryBody::Usage(fact) => self.quota.admit(fact, at),
-                EntryBody::Job(fact) => drop(self.admit_job(fact, at)),
-            }
+            let crossed = match &body {
+                EntryBody::Usage(fact) => {
+                    self.quota.admit(fact, at);
+                    self.quota.crossings_due(fact, at)
+                }
+                EntryBody::Job(fact) => self.admit_job(fact, at),
+            };
+            *left = fewer.saturating_sub(crossed.len());
             lines.push(self.seal(body, &Author::SYSTEM, at));
+            for fact in crossed {
+                lines.push(self.seal(EntryBody::Usage(fact), &Author::SYSTEM, at));
+            }
         }
     }
 
@@ -307,44 +315,6 @@ impl TenantState {
 struct Snapshot<S> {
     v: u32,
     state: S,
-}
-
-/// An entry cannot be replayed: the tenant must not run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReplayError {
-    /// Its number is not the next one.
-    #[error("entry {expected} is missing, and {found} is there")]
-    Gap {
-        /// The next number.
-        expected: u64,
-        /// The number that was found.
-        found: u64,
-    },
-    /// It does not follow the entry before it.
-    #[error("entry {seq} does not follow the one before it")]
-    Unchained {
-        /// Its number.
-        seq: u64,
-    },
-    /// It says what cannot have happened.
-    #[error("entry {seq} does not fit")]
-    Inconsistent {
-        /// Its number.
-        seq: u64,
-        /// What does not fit.
-        source: Inconsistent,
-    },
-}
-
-/// A snapshot cannot be read: replay the journal instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
-    /// It is not what this version writes.
-    #[error("the snapshot is malformed: {0}")]
-    Malformed(String),
-    /// It has another version's form.
-    #[error("the snapshot has version {0}, which this program does not read")]
-    Version(u32),
 }
 
 #[cfg(test)]

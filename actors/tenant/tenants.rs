@@ -19,6 +19,7 @@ use tenantry_supervision::Deadline;
 use tokio::sync::oneshot;
 
 pub use self::past::{Correction, WHEN_RECORDED};
+pub use self::terms::{Exceptions, FeatureStand};
 use super::activation::find;
 use super::actor::Life;
 use super::call::{Answer, CallContext, TenantError};
@@ -160,22 +161,26 @@ impl Tenants {
         self.read(tenant, |life| Ok(life.book.state().quota().terms().plan.clone())).await
     }
 
-    /// Says whether the plan in force includes a feature.
+    /// Says whether a tenant may use a feature.
     pub async fn allows(&self, tenant: TenantId, feature: &str) -> Result<bool, TenantError> {
         let feature = feature.to_owned();
-        self.read(tenant, move |life| Ok(life.book.state().quota().terms().allows(&feature))).await
+        self.read(tenant, move |life| Ok(life.book.state().quota().allows(&feature))).await
     }
 
-    /// Says whether the plan in force includes a feature, and which plan that is.
+    /// Tells whether a tenant may use a feature, and who says so.
     pub async fn feature(
         &self,
         tenant: TenantId,
         feature: &str,
-    ) -> Result<(bool, PlanName), TenantError> {
+    ) -> Result<FeatureStand, TenantError> {
         let feature = feature.to_owned();
         let look = move |life: &Life| {
-            let terms = life.book.state().quota().terms();
-            Ok((terms.allows(&feature), terms.plan.clone()))
+            let quota = life.book.state().quota();
+            Ok(FeatureStand {
+                allowed: quota.allows(&feature),
+                is_switched: quota.switched_features().contains_key(&feature),
+                plan: quota.terms().plan.clone(),
+            })
         };
         self.read(tenant, look).await
     }

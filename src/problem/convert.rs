@@ -46,6 +46,8 @@ impl From<Refusal> for Problem {
         let text = sentence(&refusal.to_string());
         let invalid = |pointer: &str| Self::invalid(pointer, text.clone());
         let plain = |kind| Self::new(kind).detail(text.clone());
+        let of_meter =
+            |kind, meter: String| plain(kind).with("meter", meter).field("/items", text.clone());
         match refusal {
             Refusal::QuotaExceeded { .. } => {
                 with_fields(ProblemKind::QuotaExceeded, &refusal, "QuotaExceeded", text)
@@ -54,9 +56,10 @@ impl From<Refusal> for Problem {
                 .with("feature", feature)
                 .with("plan", plan.as_str())
                 .with("upgrade_url", UPGRADE_PATH),
-            Refusal::UnknownMeter { meter } => {
-                plain(ProblemKind::UnknownMeter).with("meter", meter).field("/items", text.clone())
+            Refusal::FeatureOff { feature } => {
+                plain(ProblemKind::FeatureOff).with("feature", feature)
             }
+            Refusal::UnknownMeter { meter } => of_meter(ProblemKind::UnknownMeter, meter),
             Refusal::InvalidAmount { .. }
             | Refusal::InvalidItems { .. }
             | Refusal::NotALevel { .. } => invalid("/items"),
@@ -85,6 +88,12 @@ impl From<Refusal> for Problem {
                     .with("held", held)
                     .with("remaining", remaining)
                     .with("requested", requested)
+            }
+            Refusal::MeterNotHeld { meter } => of_meter(ProblemKind::MeterNotHeld, meter),
+            Refusal::OwedInOtherCurrency { owed_minor, currency, .. } => {
+                plain(ProblemKind::OwedInOtherCurrency)
+                    .with("owed_minor", owed_minor)
+                    .with("currency", currency.code())
             }
             Refusal::JobState { state } => plain(ProblemKind::JobState).with("state", state),
             Refusal::SpendCapReached { .. } => {

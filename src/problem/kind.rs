@@ -53,6 +53,8 @@ kinds! {
     SpendCapReached = PAYMENT_REQUIRED "spend-cap-reached" "The spend cap is reached";
     /// The plan does not include that.
     PlanRequired = PAYMENT_REQUIRED "plan-required" "The plan does not include this";
+    /// The operator switched the feature off for this tenant.
+    FeatureOff = FORBIDDEN "feature-off" "This feature is switched off for the account";
     /// The caller's role or key does not allow that.
     RoleRequired = FORBIDDEN "role-required" "Your role does not allow this";
     /// The request came from another site.
@@ -77,6 +79,8 @@ kinds! {
     ReservationSettled = CONFLICT "reservation-settled" "The reservation has already ended";
     /// The commit asks for more than is held and available.
     ExceedsReservation = CONFLICT "exceeds-reservation" "More than the reservation holds";
+    /// What is owed in the open period cannot be billed in another currency.
+    OwedInOtherCurrency = CONFLICT "owed-in-other-currency" "Something is owed in another currency";
     /// The tenant has too many grants.
     TooManyGrants = CONFLICT "too-many-grants" "Too many grants are in force";
     /// The job's state does not allow that.
@@ -111,6 +115,8 @@ kinds! {
     Invalid = UNPROCESSABLE_ENTITY "invalid" "Some fields are not valid";
     /// The catalogue has no such meter.
     UnknownMeter = UNPROCESSABLE_ENTITY "unknown-meter" "There is no such meter";
+    /// The commit names a meter of which nothing is held.
+    MeterNotHeld = UNPROCESSABLE_ENTITY "meter-not-held" "The reservation holds none of this meter";
     /// The event's time lies before the periods that are still open for it.
     EventTooOld = UNPROCESSABLE_ENTITY "event-too-old" "The event is too old";
     /// The event's time lies in the future.

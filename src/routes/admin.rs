@@ -1,18 +1,20 @@
 //! Operators' calls: whoever has the operators' token sees tenants and changes what they may use.
 
+pub(super) mod features;
 pub(super) mod grants;
 
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use tenantry_actors::ids::TenantId;
+use tenantry_actors::tenant::Exceptions;
 use tenantry_actors::tenant::inspect::NodeReport;
 use tenantry_actors::tenant::plan::{MeterKind, PlanName};
 use tenantry_actors::tenant::quota::PlanChange;
 
 use super::openapi::Problems;
 use super::schema::{
-    EnforcementBody, LevelAnswer, ListAnswer, NodeAnswer, PlanBody, PlanChangeBody,
+    CycleBody, EnforcementBody, LevelAnswer, ListAnswer, NodeAnswer, PlanBody, PlanChangeBody,
     TenantDetailAnswer, TenantListedAnswer,
 };
 use super::{IdempotencyKey, JsonBody, OperatorCall, PathId, QueryArgs, Web, done};
@@ -101,13 +103,22 @@ pub(super) async fn tenant(
 ) -> Result<axum::Json<TenantDetailAnswer>> {
     let tenant = web.identity.tenant(id).await?;
     let usage = web.tenants.usage(id).await?;
-    let (grants, enforcement) = web.tenants.exceptions(id).await?;
+    let Exceptions { grants, enforcement, features, cycle } = web.tenants.exceptions(id).await?;
     let actor = web.tenants.inspect_tenant(id).await?;
-    Ok(axum::Json(TenantDetailAnswer { tenant, usage, grants, enforcement, actor }))
+    Ok(axum::Json(TenantDetailAnswer {
+        tenant,
+        usage,
+        cycle,
+        grants,
+        enforcement,
+        features,
+        actor,
+    }))
 }
 
 /// Puts a plan of the catalogue in force, whatever was paid for: at once, or when the open period
-/// ends. At once, what is used stays used.
+/// ends; and with it, if one is given, another rule for its periods. At once, what is used stays
+/// used, and what is owed stays owed.
 #[utoipa::path(
     put, path = "/api/admin/tenants/{id}/plan", tag = "operations", request_body = PlanBody,
     params(
@@ -134,8 +145,9 @@ pub(super) async fn set_plan(
         PlanChangeBody::PeriodEnd => PlanChange::PeriodEnd,
     };
     let canonical = serde_json::to_vec(&body).map_err(Problem::internal)?;
+    let cycle = body.cycle.map(CycleBody::checked).transpose()?;
     let context = call.keyed(&web, "admin.plan", key.0.as_deref(), &canonical);
-    let answer = web.tenants.change_plan(id, &plan, None, when, context).await?;
+    let answer = web.tenants.change_plan(id, &plan, cycle, when, context).await?;
     Ok(done(&answer))
 }
 

@@ -10,7 +10,8 @@ use tenantry_actors::tenant::plan::Plan;
 use super::Web;
 use super::openapi::Problems;
 use super::schema::{
-    FeatureAnswer, LanguageAnswer, ListAnswer, MoneyAnswer, PlanAnswer, TemplateAnswer,
+    FeatureAnswer, FeatureSource, LanguageAnswer, ListAnswer, MoneyAnswer, PlanAnswer,
+    TemplateAnswer,
 };
 use crate::auth::{Caller, Scope};
 use crate::problem::{Problem, ProblemKind, Result, UPGRADE_PATH};
@@ -18,7 +19,7 @@ use crate::problem::{Problem, ProblemKind, Result, UPGRADE_PATH};
 /// Public lists change with a new release only.
 const CACHE_PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// Says whether the plan in force includes a feature.
+/// Says whether this tenant may use a feature: by its plan, unless the operator says otherwise.
 #[utoipa::path(
     get, path = "/api/features/{name}", tag = "usage",
     params(("name" = String, Path, description = "The feature")),
@@ -35,9 +36,17 @@ pub(super) async fn feature(
     if !web.catalogue.features().contains(&name) {
         return Err(missing());
     }
-    let (allowed, plan) = web.tenants.feature(caller.tenant(), &name).await?;
-    let upgrade_url = (!allowed).then(|| format!("{}{UPGRADE_PATH}", web.public_url));
-    Ok(axum::Json(FeatureAnswer { feature: name, allowed, plan: plan.to_string(), upgrade_url }))
+    let stand = web.tenants.feature(caller.tenant(), &name).await?;
+    // A larger plan does not help against the operator's word.
+    let is_missing = !stand.allowed && !stand.is_switched;
+    let upgrade_url = is_missing.then(|| format!("{}{UPGRADE_PATH}", web.public_url));
+    Ok(axum::Json(FeatureAnswer {
+        feature: name,
+        allowed: stand.allowed,
+        plan: stand.plan.to_string(),
+        source: if stand.is_switched { FeatureSource::Operator } else { FeatureSource::Plan },
+        upgrade_url,
+    }))
 }
 
 /// Lists the plans.

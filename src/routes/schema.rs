@@ -17,9 +17,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use admin::{
-    ActorAnswer, EnforcementBody, ExtensionBody, GrantBody, GrantEndedAnswer, GrantListedAnswer,
-    GrantedAnswer, LevelAnswer, NodeAnswer, PlanBody, PlanChangeBody, RevokeBody,
-    TenantDetailAnswer, TenantListedAnswer, TenantShape,
+    ActorAnswer, CycleBody, EnforcementBody, ExtensionBody, FeatureBody, GrantBody,
+    GrantEndedAnswer, GrantListedAnswer, GrantedAnswer, LevelAnswer, NodeAnswer, PlanBody,
+    PlanChangeBody, RevokeBody, TenantDetailAnswer, TenantListedAnswer, TenantShape,
 };
 pub use clock::{AdvanceBody, AdvancedAnswer};
 pub use ledger::{LedgerEntryAnswer, PublishedKeyAnswer, SignedStatementAnswer, listed_whole};
@@ -37,9 +37,9 @@ pub use studio::{
     StepAnswer, TemplateAnswer,
 };
 pub use usage::{
-    CommitBody, ConsumedAnswer, ConsumedItemAnswer, ExtendBody, FeatureAnswer, HistoryAnswer,
-    HistoryPoint, ItemBody, ItemsBody, MeterAnswer, OverageAnswer, PeriodAnswer, ReservationAnswer,
-    ReserveBody, ReservedItemAnswer, SpendAnswer, UsageAnswer,
+    CommitBody, ConsumedAnswer, ConsumedItemAnswer, ExtendBody, FeatureAnswer, FeatureSource,
+    HistoryAnswer, HistoryPoint, ItemBody, ItemsBody, MeterAnswer, OverageAnswer, PeriodAnswer,
+    ReservationAnswer, ReserveBody, ReservedItemAnswer, SpendAnswer, UsageAnswer,
 };
 pub use webhooks::{
     DeliveryAnswer, EndpointAnswer, EndpointBody, EndpointPatch, NewEndpointAnswer, RotateBody,

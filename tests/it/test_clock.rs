@@ -1,8 +1,10 @@
 //! A month's end in a millisecond: a tenant in test mode, as an integrator's own tests use it.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tenantry_chaos::{Api, Reply, Stack};
 
+use crate::operators::{TOKEN, operator};
 use crate::product::{items, meter, short_plan};
 use crate::support::stack;
 
@@ -93,4 +95,60 @@ async fn a_clock_is_refused_what_it_cannot_do_and_real_tenants_have_none() {
     assert_eq!((none.status, none.code()), (409, "not-in-test-mode"));
     let anonymous = advance(&stack.api(), START).await;
     assert_eq!(anonymous.status, 401);
+}
+
+#[tokio::test]
+async fn a_month_with_overage_is_seen_from_the_first_image_to_the_bill() {
+    let stack = stack().without_server().variable("TENANTRY__OPERATOR_TOKEN", TOKEN);
+    let mut stack = stack.start().await.unwrap();
+    let create = ["tenant", "create", "--test", "--at", "2027-01-10T00:00:00Z"];
+    let owned = ["--owner", "ada@example.test", "--json"];
+    let made = stack.run(&[&create[..], &owned[..]].concat()).await.unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    stack.restart().await.unwrap();
+    let api = stack.api().with_bearer(made["api_key"].as_str().unwrap());
+    let ada = stack.login("ada@example.test").await.unwrap();
+    let me = ada.get("/api/auth/me").await.unwrap().body;
+    assert_eq!((&me["tenant_id"], &me["role"]), (&made["tenant_id"], &json!("owner")));
+
+    let put = async |api: &Api, path: &str, body: Value| {
+        api.call(Method::PUT, path, Some(&body)).await.unwrap()
+    };
+    let plan = format!("/api/admin/tenants/{}/plan", made["tenant_id"].as_str().unwrap());
+    let set = put(&operator(&stack), &plan, json!({ "plan": "pro" })).await;
+    assert_eq!(set.status, 204, "{set:?}");
+    let set = put(&ada, "/api/billing/spend-cap", json!({ "amount_minor": 100 })).await;
+    assert_eq!(set.status, 200, "{set:?}");
+    let taken = api.post_once("/api/usage/consume", "a", &items("images", 2_520)).await.unwrap();
+    assert_eq!(taken.body["items"][0]["over"], 20, "{taken:?}");
+    let refused = api.post_once("/api/usage/consume", "b", &items("images", 1)).await.unwrap();
+    assert_eq!(refused.code(), "spend-cap-reached", "{refused:?}");
+
+    // What is owed stays owed under a plan that sells nothing.
+    let free = put(&operator(&stack), &plan, json!({ "plan": "free" })).await;
+    assert_eq!(free.status, 204, "{free:?}");
+    let spend = api.get("/api/usage").await.unwrap().body["spend"].clone();
+    assert_eq!((&spend["spent_minor"], &spend["cap_minor"]), (&json!(100), &json!(100)));
+
+    let advanced = advance(&api, "2027-02-01T00:00:00Z").await;
+    let rolled = &advanced.body["happened"][0];
+    assert_eq!(rolled["kind"], "period_rolled", "{advanced:?}");
+    let closed = &rolled["closed"][0];
+    assert_eq!((&closed["used"], &closed["amount_minor"]), (&json!(2_520), &json!(100)));
+    let usage = api.get("/api/usage").await.unwrap().body;
+    assert_eq!((&usage["plan"], usage.get("spend")), (&json!("free"), None));
+    stack.stop().await.unwrap();
+    let verified = stack.run(&["ledger", "verify"]).await.unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+#[tokio::test]
+async fn an_owner_that_is_no_address_is_refused_and_makes_nothing() {
+    let stack = stack().without_server().start().await.unwrap();
+
+    let made = stack.run(&["tenant", "create", "--owner", "ada", "--json"]).await.unwrap();
+
+    assert!(!made.status.success() && made.stdout.is_empty(), "{made:?}");
+    assert!(String::from_utf8_lossy(&made.stderr).contains("mail address"), "{made:?}");
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::identity::api_key;
 use crate::ids::KeyId;
@@ -44,6 +46,24 @@ async fn tenants_for_programs_get_working_keys() {
         let principal = world.identity.authenticate(key.expose_secret()).await.unwrap();
         assert_eq!(principal.tenant, *tenant);
     }
+}
+
+#[tokio::test]
+async fn an_owner_is_made_once_and_owns_what_was_made_for_the_address() {
+    let world = Fixture::start().await;
+    let make = async |count, owner| world.identity.create_tenants("one", count, None, owner).await;
+    let refused = make(1, Some("ada")).await;
+    assert!(matches!(refused, Err(IdentityError::InvalidEmail(_))), "{refused:?}");
+
+    let first = make(2, Some(ADA)).await.unwrap();
+    let login = world.log_in(ADA).await;
+    let second = make(1, Some(ADA)).await.unwrap();
+    make(1, None).await.unwrap();
+
+    let me = world.identity.me(&world.principal(&login).await).await.unwrap();
+    assert!(me.tenants.iter().all(|tenant| tenant.role == Role::Owner), "{me:?}");
+    let owned: BTreeSet<_> = me.tenants.iter().map(|tenant| tenant.id).collect();
+    assert_eq!(owned, first.iter().chain(&second).map(|(tenant, _)| *tenant).collect());
 }
 
 #[tokio::test]

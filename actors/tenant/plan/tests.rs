@@ -47,7 +47,7 @@ fn overage_is_priced_as_documented() {
     let pro = &catalogue.plan("pro").unwrap().terms;
     let minor = |meter: &str, units| {
         let price = pro.meter(meter).unwrap().overage.unwrap();
-        price.price(units, pro.currency).unwrap().amount_minor
+        price.price(0, units, pro.currency).unwrap().amount_minor
     };
 
     assert_eq!(minor("images", 20), 100);

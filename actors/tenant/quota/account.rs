@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::accrual::Accrual;
-use super::charge::{Closed, over, remaining};
+use super::accrual::{Accrual, text};
+use super::charge::{Closed, Owed, over, remaining};
 use super::fact::Fact;
 use crate::clock::Timestamp;
 use crate::money::Currency;
@@ -35,6 +35,12 @@ pub(super) struct Account {
     pub(super) limit: Option<u64>,
     /// What more than the limit costs; none is a hard limit.
     pub(super) price: Option<OveragePrice>,
+    /// Counted units beyond the limit that are not for sale: they were free, or are paid for, under
+    /// a plan that ended in the period.
+    pub(super) unsold: u64,
+    /// What its overage came to under plans that ended in the period, in millionths.
+    #[serde(with = "text")]
+    pub(super) owed_before: u128,
     /// What a level comes to over time.
     pub(super) accrual: Accrual,
     /// Whether the plan in force has the meter; what a former plan had can only be wound up.
@@ -53,6 +59,8 @@ impl Account {
             granted: 0,
             limit: Some(0),
             price: None,
+            unsold: 0,
+            owed_before: 0,
             accrual: Accrual::default(),
             is_listed: false,
         }
@@ -95,6 +103,11 @@ impl Account {
         }
     }
 
+    /// Returns how many counted units beyond the limit are for sale, if `over` are beyond it.
+    pub(super) fn sold(&self, over: u64) -> u64 {
+        over.saturating_sub(self.unsold)
+    }
+
     /// Returns what a level comes to by `at`.
     pub(super) fn accrued(&self, at: Timestamp) -> Accrual {
         let mut accrual = self.accrual;
@@ -135,7 +148,9 @@ impl Book {
             self.accounts.push(account);
         }
         // A former meter whose account is at rest needs no place any more.
-        former.retain(|account| account.total() > 0 || !account.accrual.is_empty());
+        former.retain(|account| {
+            account.total() > 0 || account.owed_before > 0 || !account.accrual.is_empty()
+        });
         for mut account in former {
             account.set_limit(Some(0), 0);
             account.price = None;
@@ -177,6 +192,30 @@ impl Book {
         }
     }
 
+    /// Closes what is owed under a plan that ends within the period.
+    pub(super) fn close_money(&mut self, owed: &[Owed]) {
+        for account in &mut self.accounts {
+            let line = owed.iter().find(|line| line.meter == account.meter);
+            account.owed_before = line.map_or(0, |line| line.micros);
+            account.accrual.close();
+        }
+    }
+
+    /// Takes what is beyond the limits of a plan that has just come into force off the market.
+    pub(super) fn withhold(&mut self) {
+        for account in self.accounts.iter_mut().filter(|a| a.kind == MeterKind::Counter) {
+            account.unsold = account.over();
+        }
+    }
+
+    /// Forgets unsold units that are no longer beyond the limit: the last taken go first, but what
+    /// is taken anew is for sale.
+    pub(super) fn trim_unsold(&mut self) {
+        for account in self.accounts.iter_mut().filter(|account| account.unsold > 0) {
+            account.unsold = account.unsold.min(account.over());
+        }
+    }
+
     /// Notes that a threshold was reported.
     pub(super) fn alert(&mut self, fact: &Fact) {
         if let Fact::ThresholdReached { meter, percent, .. } = fact
@@ -213,6 +252,8 @@ impl Book {
         }
         for account in &mut self.accounts {
             account.alerted_percent = 0;
+            account.unsold = 0;
+            account.owed_before = 0;
             account.accrual.begin_anew();
         }
         let open_holds = std::mem::take(&mut self.open_holds);

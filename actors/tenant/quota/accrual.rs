@@ -18,6 +18,9 @@ pub(super) struct Accrual {
     /// What of it was beyond the limit.
     #[serde(with = "text")]
     over: u128,
+    /// What of that was there under plans that ended in the period, in whole seconds.
+    #[serde(with = "text")]
+    closed: u128,
 }
 
 impl Accrual {
@@ -47,18 +50,30 @@ impl Accrual {
         self.over / MICROS
     }
 
-    /// Returns what [`Self::over_unit_seconds`] will be, rounded up, if `over` units stay beyond
+    /// Returns what of [`Self::over_unit_seconds`] was there under the plan in force.
+    pub(super) fn sold_unit_seconds(&self) -> u128 {
+        self.over.saturating_sub(self.closed) / MICROS
+    }
+
+    /// Returns what [`Self::sold_unit_seconds`] will be, rounded up, if `over` units stay beyond
     /// the limit until `end`.
-    pub(super) fn over_by(&self, over: u64, end: Timestamp) -> u128 {
+    pub(super) fn sold_by(&self, over: u64, end: Timestamp) -> u128 {
         let micros = self.since.map_or(0, |since| end.since(since).as_micros());
         let ahead = u128::from(over).saturating_mul(micros);
-        self.over.saturating_add(ahead).div_ceil(MICROS)
+        self.over.saturating_sub(self.closed).saturating_add(ahead).div_ceil(MICROS)
+    }
+
+    /// Ends a plan within the period: whole seconds so far are its own.
+    pub(super) fn close(&mut self) {
+        let whole = self.sold_unit_seconds().saturating_mul(MICROS);
+        self.closed = self.closed.saturating_add(whole);
     }
 
     /// Begins the next period. The part of a second that was not closed is closed with it.
     pub(super) fn begin_anew(&mut self) {
         self.total %= MICROS;
         self.over %= MICROS;
+        self.closed = 0;
     }
 }
 

@@ -64,6 +64,16 @@ pub(super) fn over(limit: Option<u64>, used: u64, reserved: u64) -> u64 {
     limit.map_or(0, |limit| used.saturating_add(reserved).saturating_sub(limit))
 }
 
+/// What a meter's overage came to so far when another plan came into force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// The meter.
+    pub meter: MeterName,
+    /// In millionths of the currency of both plans.
+    #[serde(with = "text")]
+    pub micros: u128,
+}
+
 /// Where a meter stood when its period was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {

@@ -26,6 +26,8 @@ pub const MAX_EVENTS: usize = 1_000;
 pub const MAX_EVENT_AHEAD_S: u64 = 300;
 /// How long after its end a period still takes events, in seconds.
 pub const EVENT_GRACE_S: u64 = 86_400;
+/// How long after its period's end an event is known, so that it counts once: 35 days.
+pub const EVENTS_KNOWN_FOR_S: u64 = 35 * 86_400;
 /// The most grants of one tenant that are in force, or ended in the open period.
 pub const MAX_GRANTS: usize = 100;
 /// The most holds of one tenant that are open at once, those of jobs included.
@@ -151,6 +153,13 @@ pub enum Command {
     RevokeGrant {
         /// The grant.
         id: GrantId,
+    },
+    /// Switches a feature on or off, whatever the plan says.
+    SetFeature {
+        /// The feature, one of the catalogue's.
+        feature: String,
+        /// None leaves it to the plan again.
+        allowed: Option<bool>,
     },
     /// Says whether limits refuse.
     SetEnforcement {

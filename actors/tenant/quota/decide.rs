@@ -60,9 +60,10 @@ impl Quota {
                     now,
                 ),
             Command::RevokeGrant { id } => self.decide_revoke(*id),
+            Command::SetFeature { feature, allowed } => Ok(self.decide_feature(feature, *allowed)),
             Command::SetEnforcement { mode } => Ok(self.decide_enforcement(*mode)),
             Command::SetPlan { terms, cycle, when } => {
-                Ok(Decision::New(self.decide_plan(terms, cycle.as_ref(), *when, now)))
+                self.decide_plan(terms, cycle.as_ref(), *when, now)
             }
             Command::StartTestClock { .. } | Command::AdvanceClock { .. } => {
                 Err(Refusal::NotInTestMode)

@@ -17,20 +17,24 @@ impl Quota {
     /// Opens the first period anew: nothing was recorded in it yet.
     pub(in crate::tenant) fn reopen_at(&mut self, now: Timestamp) {
         self.period = None;
+        self.past.since = None;
         self.open_at(now);
     }
 
     /// Records expiries and the period's end, each at the time at which it was due.
     ///
-    /// Says whether nothing more is due: a turn records at most [`MAX_EXPIRIES_PER_TURN`].
+    /// Says whether nothing more is due: a turn records [`MAX_EXPIRIES_PER_TURN`], and what the
+    /// last of them reached.
     pub fn record_due(&mut self, now: Timestamp, facts: &mut Vec<(Timestamp, Fact)>) -> bool {
         self.open_at(now);
         let mut left = MAX_EXPIRIES_PER_TURN;
         while let Some((at, fact)) = self.due(now) {
             let Some(fewer) = left.checked_sub(1) else { return false };
-            left = fewer;
             self.admit(&fact, at);
+            let crossed = self.crossings_due(&fact, at);
+            left = fewer.saturating_sub(crossed.len());
             facts.push((at, fact));
+            facts.extend(crossed.into_iter().map(|fact| (at, fact)));
         }
         true
     }
@@ -86,7 +90,9 @@ impl Quota {
             from,
             to,
             closed: closed.collect(),
-            levels: levels.filter(|level| level.unit_seconds > 0).collect(),
+            levels: levels
+                .filter(|level| level.unit_seconds > 0 || level.amount_minor > 0)
+                .collect(),
             grants: self.settled_grants(),
             plan: self.scheduled_plan().cloned(),
             wakes_at: self.wakes_after(to),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::charge::{Charge, Closed, ClosedLevel};
+use super::charge::{Charge, Closed, ClosedLevel, Owed};
 use super::command::{Digest, Item};
 use super::event::{EventDigest, EventRejection, LateUsage, RecordedEvent};
 use super::grant::{GrantEnd, GrantStand, GrantTerms};
@@ -195,6 +195,13 @@ pub enum Fact {
         /// Which of the two.
         mode: Enforcement,
     },
+    /// A feature was switched on or off, whatever the plan says.
+    FeatureSet {
+        /// The feature, as the catalogue names it.
+        feature: String,
+        /// None leaves it to the plan again.
+        allowed: Option<bool>,
+    },
     /// A plan came into force.
     PlanSet {
         /// Its terms, copied.
@@ -206,6 +213,10 @@ pub enum Fact {
         /// the open holds of the one that it ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         period: Option<Period>,
+        /// What stays owed for overage under the plans before, whatever this one sells. Entries of
+        /// earlier versions have none: there, a period's money was judged by its last plan alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owed: Option<Vec<Owed>>,
         /// When the tenant has to be woken if it sleeps: when a period ends that is billed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         wakes_at: Option<Timestamp>,
@@ -290,6 +301,7 @@ impl Fact {
             Self::GrantRevoked { .. } => "grant_revoked",
             Self::GrantExpired { .. } => "grant_expired",
             Self::EnforcementSet { .. } => "enforcement_set",
+            Self::FeatureSet { .. } => "feature_set",
             Self::PlanSet { .. } => "plan_set",
             Self::PlanScheduled { .. } => "plan_scheduled",
             Self::PeriodRolled { .. } => "period_rolled",

@@ -1,5 +1,7 @@
 //! Judges and records grants: units on top of a plan's limit.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::account::MAX_TOTAL;
@@ -127,6 +129,10 @@ impl Quota {
     pub(super) fn record_grant_end(&mut self, end: &GrantEnd) -> Result<(), String> {
         self.record_stands(&end.grants);
         let known = self.grants.iter_mut().find(|grant| grant.terms.id == end.id);
+        if known.is_none() && end.lost == 0 {
+            // Earlier versions kept what was used up until it expired.
+            return Ok(());
+        }
         let grant = known.filter(|grant| !grant.is_ended).ok_or("there is no such grant")?;
         grant.is_ended = true;
         grant.left = 0;
@@ -159,9 +165,14 @@ impl Quota {
         }
     }
 
-    /// Begins the next period: what is left of a grant stays, what was taken is past.
+    /// Begins the next period: what is left of a grant stays, what was taken is past. One that is
+    /// used up is over, unless a hold may still give something back to it.
     pub(super) fn roll_grants(&mut self) {
-        let ended = self.grants.extract_if(.., |grant| grant.is_ended);
+        let held = self.held_grants();
+        let is_over = |grant: &mut Grant| {
+            grant.is_ended || (grant.left == 0 && !held.contains(&grant.terms.id))
+        };
+        let ended = self.grants.extract_if(.., is_over);
         let ended: Vec<GrantId> = ended.map(|grant| grant.terms.id).collect();
         if !ended.is_empty() {
             self.forget_grants(&ended);
@@ -171,6 +182,17 @@ impl Quota {
             grant.held = 0;
         }
         self.regrant_all();
+    }
+
+    /// The grants that are used up and of which open holds have units.
+    fn held_grants(&self) -> BTreeSet<GrantId> {
+        if self.grants.iter().all(|grant| grant.left > 0) {
+            return BTreeSet::new();
+        }
+        let holds = self.holds.values().map(|hold| &hold.items);
+        let job_holds = self.job_holds.values().map(|hold| &hold.items);
+        let portions = holds.chain(job_holds).flatten().flat_map(|held| &held.portions);
+        portions.filter_map(|portion| portion.grant).collect()
     }
 
     /// Lets open holds forget where their units came from: the names may be given again.

@@ -86,6 +86,12 @@ pub(super) struct Model {
     /// How far each level was beyond its limit from when on.
     levels: Vec<(Timestamp, MeterName, u64)>,
     carried: BTreeMap<MeterName, u128>,
+    /// What of a counter is beyond the limit and was so when a plan came into force.
+    unsold: BTreeMap<MeterName, u64>,
+    /// What of a level's time beyond its limit was under plans that ended, in whole seconds.
+    closed_over: BTreeMap<MeterName, u128>,
+    /// What plans that ended in the period left to be paid.
+    pub(super) owed_before: BTreeMap<MeterName, u128>,
     forgotten: u128,
 }
 
@@ -111,6 +117,9 @@ impl Model {
             closed: Vec::new(),
             levels: Vec::new(),
             carried: BTreeMap::new(),
+            unsold: BTreeMap::new(),
+            closed_over: BTreeMap::new(),
+            owed_before: BTreeMap::new(),
             forgotten: 0,
         }
     }
@@ -152,8 +161,10 @@ impl Model {
             Command::SetPlan { terms, when, .. } => {
                 match when {
                     PlanChange::Now => {
+                        self.close_plan();
                         self.terms = Arc::clone(terms);
                         self.scheduled = None;
+                        self.withhold();
                     }
                     PlanChange::PeriodEnd => self.scheduled = Some(Arc::clone(terms)),
                 }

@@ -129,15 +129,25 @@ impl Quota {
         if at > now.plus_s(MAX_EVENT_AHEAD_S) {
             return Err(EventRejection::EventInFuture);
         }
-        let Some(open) = self.period else { return Ok(None) };
-        if at >= open.start {
+        let Some(since) = self.past.since else { return Ok(None) };
+        if at >= since {
             return Ok(None);
         }
-        let before = self.cycle.period_of(at);
-        if before.end != open.start || now >= open.start.plus_s(EVENT_GRACE_S) {
-            return Err(EventRejection::EventTooOld);
+        let name = self.name_before(since, at).filter(|_| now < since.plus_s(EVENT_GRACE_S));
+        let name = name.ok_or(EventRejection::EventTooOld)?;
+        Ok((account.kind == MeterKind::Counter).then_some(name))
+    }
+
+    /// Names the period that closed when the open one began, if an instant was in it.
+    fn name_before(&self, since: Timestamp, at: Timestamp) -> Option<PeriodName> {
+        if let Some(last) = self.past.last()
+            && last.end == since
+        {
+            return (at >= last.start).then(|| last.name.clone());
         }
-        Ok((account.kind == MeterKind::Counter).then(|| self.cycle.name_of(&before)))
+        // Nothing was recorded in it, or the tenant slept through it.
+        let before = self.cycle.period_of(at);
+        (before.end == since).then(|| self.cycle.name_of(&before))
     }
 
     pub(super) fn decide_adjust(

@@ -2,14 +2,16 @@
 //!
 //! A plan that comes at once carries over what was used and held, so it grants nothing twice. If
 //! its cycle is another one too, the open period ends at that instant and the new one takes its
-//! counters and open holds with it. A plan for the period's end is kept until the period is
-//! rolled, and comes into force inside the roll; a later plan of either kind replaces it.
+//! counters and open holds with it. What is owed so far stays owed, and what is beyond the new
+//! limits is not billed: see [`super::spend`]. A plan for the period's end is kept until the period
+//! is rolled, and comes into force inside the roll; a later plan of either kind replaces it.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fact, Quota};
+use super::decide::Decided;
+use super::{Decision, Fact, Owed, Quota};
 use crate::clock::Timestamp;
 use crate::tenant::period::{Cycle, Period, PeriodName};
 use crate::tenant::plan::{PlanName, PlanTerms};
@@ -40,32 +42,42 @@ impl Quota {
         cycle: Option<&Cycle>,
         when: PlanChange,
         now: Timestamp,
-    ) -> Fact {
+    ) -> Decided {
         let cycle = cycle.filter(|cycle| **cycle != self.cycle).cloned();
         let terms = Arc::clone(terms);
-        match when {
+        Ok(Decision::New(match when {
             PlanChange::Now => {
+                let owed = self.owed_lines(now);
+                self.check_currency(&terms, &owed)?;
                 let period = cycle.as_ref().map(|cycle| cycle.period_from(now));
                 let ends_at = period.or(self.period).map(|period| period.end);
-                let wakes_at = ends_at.filter(|_| is_billed(&terms));
-                Fact::PlanSet { terms, cycle, period, wakes_at }
+                let wakes_at = ends_at.filter(|_| is_billed(&terms) || !owed.is_empty());
+                Fact::PlanSet { terms, cycle, period, owed: Some(owed), wakes_at }
             }
             PlanChange::PeriodEnd => {
                 let at = self.period.map_or(now, |period| period.end);
                 Fact::PlanScheduled { terms, cycle, comes_at: at }
             }
-        }
+        }))
     }
 
-    /// Puts terms and their cycle in force. `period` is the one that begins with them.
+    /// Puts terms and their cycle in force. `period` is the one that begins with them, `owed` what
+    /// is owed under those before; none leaves all of the period's money to these.
     pub(super) fn record_plan(
         &mut self,
         terms: &Arc<PlanTerms>,
         cycle: Option<&Cycle>,
         period: Option<Period>,
+        owed: Option<&[Owed]>,
     ) {
         self.scheduled = None;
+        if let Some(owed) = owed {
+            self.close_money(owed, terms);
+        }
         self.adopt(terms, cycle);
+        if owed.is_some() {
+            self.book.withhold();
+        }
         if let Some(to) = period {
             self.move_to(to);
         }
@@ -110,8 +122,8 @@ impl Quota {
         let open = self.period?;
         let waiting = self.scheduled.as_ref();
         let cycle = waiting.and_then(|waiting| waiting.cycle.as_ref()).unwrap_or(&self.cycle);
-        let until =
-            if is_billed(self.terms()) || waiting.is_some() { now.min(open.end) } else { now };
+        let closes_each = is_billed(self.terms()) || self.owes_before() || waiting.is_some();
+        let until = if closes_each { now.min(open.end) } else { now };
         cycle.period_after(open, until)
     }
 
@@ -133,6 +145,7 @@ impl Quota {
     }
 
     pub(super) fn open(&mut self, period: Period) {
+        self.past.since.get_or_insert(period.start);
         self.period = Some(period);
         self.name = Some(self.cycle.name_of(&period));
     }

@@ -144,6 +144,24 @@ proptest! {
     }
 
     #[test]
+    fn a_plan_change_forgets_no_debt_and_bills_nothing_that_was_free(script in script(1..40)) {
+        let mut quota = quota();
+        let mut now = at(START);
+        let owed = |quota: &Quota, now: Timestamp| -> u128 {
+            quota.owed_lines(now).iter().map(|line| line.micros).sum()
+        };
+        for (command, pause) in &script {
+            quota.apply(&Command::Tick, now);
+            let before = owed(&quota, now);
+            quota.apply(command, now);
+            if let Command::SetPlan { when: PlanChange::Now, .. } = command {
+                prop_assert_eq!(owed(&quota, now), before);
+            }
+            now = now.plus_s(*pause);
+        }
+    }
+
+    #[test]
     fn each_alert_is_due_once_per_meter_threshold_and_period(script in script(1..60)) {
         let mut known = BTreeSet::new();
         run(&mut quota(), &script, |quota, applied, _| {

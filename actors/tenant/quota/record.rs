@@ -36,6 +36,7 @@ impl Quota {
         }
         self.record(fact, at).map_err(|reason| Inconsistent { kind: fact.kind(), reason })?;
         if !is_note {
+            self.book.trim_unsold();
             self.record_owed(at);
         }
         Ok(())
@@ -87,8 +88,12 @@ impl Quota {
                 self.enforcement = Some(*mode);
                 Ok(())
             }
-            Fact::PlanSet { terms, cycle, period, .. } => {
-                self.record_plan(terms, cycle.as_ref(), *period);
+            Fact::FeatureSet { feature, allowed } => {
+                self.record_feature(feature, *allowed);
+                Ok(())
+            }
+            Fact::PlanSet { terms, cycle, period, owed, .. } => {
+                self.record_plan(terms, cycle.as_ref(), *period, owed.as_deref());
                 Ok(())
             }
             Fact::PlanScheduled { terms, cycle, .. } => {
@@ -179,6 +184,7 @@ impl Quota {
         self.owed_micros = 0;
         self.adopt_scheduled();
         self.roll_grants();
+        self.past.roll(from, self.period_name(), to);
         self.open(to);
         self.forget_settled(from.start);
         Ok(())

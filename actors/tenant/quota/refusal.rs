@@ -60,6 +60,21 @@ pub enum Refusal {
         /// The plan in force.
         plan: PlanName,
     },
+    /// What is owed in one currency cannot be billed under a plan in another.
+    #[error(
+        "{owed_minor} minor units of {currency} are owed in the open period, and the plan {plan} \
+         is in {plan_currency}: let it come when the period ends"
+    )]
+    OwedInOtherCurrency {
+        /// What is owed so far, rounded up.
+        owed_minor: u64,
+        /// What it is owed in.
+        currency: Currency,
+        /// The plan that was to come into force.
+        plan: PlanName,
+        /// What that one is in.
+        plan_currency: Currency,
+    },
     /// The spend cap is out of range.
     #[error("a spend cap must be 0 to {max_minor}")]
     InvalidSpendCap {
@@ -105,6 +120,12 @@ pub enum Refusal {
         feature: String,
         /// The plan in force.
         plan: PlanName,
+    },
+    /// The operator switched the feature off for this tenant.
+    #[error("{feature} is switched off for this account")]
+    FeatureOff {
+        /// What was asked for.
+        feature: String,
     },
     /// There is no such meter.
     #[error("there is no meter {meter}")]
@@ -160,6 +181,12 @@ pub enum Refusal {
     ReservationSettled {
         /// How it ended.
         settled: Box<Reservation>,
+    },
+    /// A commit names a meter that the hold has nothing of.
+    #[error("the reservation holds nothing of {meter}")]
+    MeterNotHeld {
+        /// The meter.
+        meter: String,
     },
     /// More was used than held, and the excess is not available.
     #[error("{requested} of {meter} exceed the {held} held and the {remaining} remaining")]
@@ -220,6 +247,7 @@ impl Refusal {
             Self::QuotaExceeded { .. } => "quota-exceeded",
             Self::SpendCapReached { .. } => "spend-cap-reached",
             Self::NoOverage { .. } => "no-overage",
+            Self::OwedInOtherCurrency { .. } => "owed-in-other-currency",
             Self::InvalidSpendCap { .. } => "invalid-spend-cap",
             Self::NegativeUsage { .. } => "negative-usage",
             Self::InvalidEvents { .. } => "invalid-events",
@@ -228,6 +256,7 @@ impl Refusal {
             Self::InvalidExpiry { .. } => "invalid-expiry",
             Self::TooManyGrants { .. } => "too-many-grants",
             Self::PlanRequired { .. } => "plan-required",
+            Self::FeatureOff { .. } => "feature-off",
             Self::UnknownMeter { .. } => "unknown-meter",
             Self::InvalidAmount { .. } => "invalid-amount",
             Self::InvalidItems { .. } => "invalid-items",
@@ -237,6 +266,7 @@ impl Refusal {
             Self::ReservationNotFound => "reservation-not-found",
             Self::ReservationExpired { .. } => "reservation-expired",
             Self::ReservationSettled { .. } => "reservation-settled",
+            Self::MeterNotHeld { .. } => "meter-not-held",
             Self::ExceedsReservation { .. } => "exceeds-reservation",
             Self::TooManyJobs { .. } => "too-many-jobs",
             Self::JobNotFound => "job-not-found",

@@ -1,6 +1,7 @@
 //! What can be read from a quota without changing it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::account::Account;
 use super::decide::shown;
@@ -48,12 +49,12 @@ impl Quota {
         }
     }
 
-    /// Reports money, where the plan sells overage.
+    /// Reports money, where the plan sells overage or one before it in the period did.
     fn spend_report(&self, bill: &[i64], now: Timestamp) -> Option<SpendReport> {
         let is_sold = self.terms().meters.iter().any(|terms| terms.overage.is_some());
         let SpendCap { amount_minor, currency } = self.spend_cap();
         let committed = self.committed_micros(now).div_ceil(currency.micros_per_minor().into());
-        is_sold.then(|| SpendReport {
+        (is_sold || self.owes_before()).then(|| SpendReport {
             cap_minor: amount_minor,
             spent_minor: bill.iter().fold(0, |sum, line| sum.saturating_add(*line)),
             committed_minor: u64::try_from(committed).unwrap_or(u64::MAX),
@@ -110,6 +111,11 @@ impl Quota {
     /// Returns when the open period began; the beginning of time while none is open.
     pub(in crate::tenant) fn opened_at(&self) -> Timestamp {
         self.period.map_or(Timestamp::MIN, |period| period.start)
+    }
+
+    /// Returns the start of the first period that is open or ended less than `keep_for` ago.
+    pub(in crate::tenant) fn kept_since(&self, now: Timestamp, keep_for: Duration) -> Timestamp {
+        self.past.kept_since(now, keep_for).unwrap_or(Timestamp::MIN)
     }
 
     /// Returns the open period's name.

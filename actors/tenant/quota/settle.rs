@@ -52,24 +52,14 @@ impl Quota {
         };
         debug_assert!(hold.expires_at > now, "what lapsed was expired before");
         let used = used.unwrap_or_else(|| hold.items.clone());
+        self.check_held(&used, |meter| hold.items.iter().any(|held| held.meter == *meter))?;
         let mut purse = Purse::default();
-        // First what is held, whether it was used or not, then what was used beside it.
+        // What is held, whether it was used or not.
         let mut charges = Vec::with_capacity(hold.items.len());
         for held in &hold.items {
             let settling = Settling { period: hold.period, held, leaves: held.amount };
             let amount = amount_of(&used, &held.meter);
             charges.push(self.settling(&settling, amount, &mut purse, now)?);
-        }
-        for extra in &used {
-            if hold.items.iter().any(|held| held.meter == extra.meter) {
-                continue;
-            }
-            let held = &Held::new(extra.meter.clone(), 0);
-            let settling = Settling { period: hold.period, held, leaves: 0 };
-            let charge = self.settling(&settling, extra.amount, &mut purse, now)?;
-            if extra.amount > 0 {
-                charges.push(charge);
-            }
         }
         Ok(Decision::New(Fact::Committed {
             reservation: id,
@@ -77,6 +67,21 @@ impl Quota {
             expires_at: hold.expires_at,
             period: self.name_of(hold.period),
         }))
+    }
+
+    /// Refuses a use of a meter that the hold never had: it would give back the whole hold.
+    fn check_held(
+        &self,
+        used: &[Held],
+        is_held: impl Fn(&MeterName) -> bool,
+    ) -> Result<(), Refusal> {
+        for extra in used.iter().filter(|used| !is_held(&used.meter)) {
+            self.listed(&extra.meter)?;
+            if extra.amount > 0 {
+                return Err(Refusal::MeterNotHeld { meter: extra.meter.to_string() });
+            }
+        }
+        Ok(())
     }
 
     /// Works out one meter of a commit: what leaves the hold, what is used, and what goes beyond
@@ -151,15 +156,13 @@ impl Quota {
         let settled = self.settled.get(&id).ok_or(Refusal::ReservationNotFound)?;
         let held = |charge: &Charge| Item { meter: charge.meter.clone(), amount: charge.held };
         let held: Vec<Item> = settled.items.iter().map(held).collect();
+        let used_items = used.unwrap_or_default();
+        self.check_held(used_items, |meter| held.iter().any(|held| held.meter == *meter))?;
         let mut purse = Purse::default();
         let mut items = Vec::with_capacity(held.len());
         for Item { meter, amount } in &held {
             let amount = used.map_or(*amount, |used| amount_of(used, meter));
             items.push(self.told_charge(meter, amount, &mut purse, now)?);
-        }
-        let extra = |used: &&Held| used.amount > 0 && held.iter().all(|i| i.meter != used.meter);
-        for Held { meter, amount, .. } in used.unwrap_or_default().iter().filter(extra) {
-            items.push(self.told_charge(meter, *amount, &mut purse, now)?);
         }
         let is_open = self.is_open(settled.period);
         Ok(Decision::New(Fact::CommittedLate {

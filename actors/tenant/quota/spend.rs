@@ -5,12 +5,18 @@
 //! never lifts it above the spend cap. Facts may; so what a tenant *owes* is kept beside it: never
 //! more than it is committed to, never more than the cap allowed at the time, and never less
 //! because the cap was lowered afterwards.
+//!
+//! **A plan that comes at once closes the money** as a period's end does, while the counters go on:
+//! what is owed so far stays owed, and what is beyond the new plan's limit at that moment is not for
+//! sale, be it that it was free or that it is paid for. So no unit is billed twice, and none that
+//! was admitted for nothing is billed afterwards.
 
 use super::account::Account;
 use super::decide::Decided;
-use super::{Decision, Fact, MAX_AMOUNT, Outcome, Quota, Refusal, SpendCap};
+use super::{Decision, Fact, MAX_AMOUNT, Outcome, Owed, Quota, Refusal, SpendCap};
 use crate::clock::Timestamp;
-use crate::tenant::plan::{MeterKind, OveragePrice};
+use crate::money::{Currency, MicroMoney};
+use crate::tenant::plan::{MeterKind, PlanTerms};
 
 /// What the items of one command have spent so far, worked out when it is first needed.
 #[derive(Debug, Default)]
@@ -72,7 +78,10 @@ impl Quota {
     /// Returns what the open period is committed to, in millionths.
     pub(super) fn committed_micros(&self, now: Timestamp) -> u128 {
         let accounts = self.book.accounts().iter();
-        let cost = |account| self.overage_micros(account, account.over(), now);
+        let cost = |account: &Account| {
+            let overage = self.overage_micros(account, account.over(), now);
+            account.owed_before.saturating_add(overage)
+        };
         accounts.map(cost).fold(0, u128::saturating_add)
     }
 
@@ -85,10 +94,10 @@ impl Quota {
     fn overage_micros(&self, account: &Account, over: u64, now: Timestamp) -> u128 {
         let Some(price) = account.price else { return 0 };
         match account.kind {
-            MeterKind::Counter => price.micros(over),
+            MeterKind::Counter => price.micros(account.sold(over)),
             MeterKind::Level => {
                 let end = self.period.map_or(now, |period| period.end);
-                price.level_micros(account.accrued(now).over_by(over, end))
+                price.level_micros(account.accrued(now).sold_by(over, end))
             }
         }
     }
@@ -102,6 +111,49 @@ impl Quota {
         }
     }
 
+    /// Works out what each meter's overage comes to so far, where it comes to anything: no more in
+    /// all than is owed, and in the bill's order.
+    pub(super) fn owed_lines(&self, now: Timestamp) -> Vec<Owed> {
+        let mut left = self.owed_micros;
+        let line = |account: &Account| {
+            let micros = account.owed_before.saturating_add(so_far_micros(account, now)).min(left);
+            left = left.saturating_sub(micros);
+            (micros > 0).then(|| Owed { meter: account.meter.clone(), micros })
+        };
+        self.book.accounts().iter().filter_map(line).collect()
+    }
+
+    /// Refuses a plan in another currency at once while something is owed: what is owed in one and
+    /// a cap in the other cannot be compared.
+    pub(super) fn check_currency(&self, terms: &PlanTerms, owed: &[Owed]) -> Result<(), Refusal> {
+        let currency = self.terms().currency;
+        if owed.is_empty() || terms.currency == currency {
+            return Ok(());
+        }
+        let micros = owed.iter().fold(0u128, |sum, line| sum.saturating_add(line.micros));
+        let minor = micros.div_ceil(currency.micros_per_minor().into());
+        Err(Refusal::OwedInOtherCurrency {
+            owed_minor: u64::try_from(minor).unwrap_or(u64::MAX),
+            currency,
+            plan: terms.plan.clone(),
+            plan_currency: terms.currency,
+        })
+    }
+
+    /// Closes what is owed under the plan in force, in favour of one in `terms`' currency.
+    pub(super) fn close_money(&mut self, owed: &[Owed], terms: &PlanTerms) {
+        self.book.close_money(owed);
+        if terms.currency != self.terms().currency {
+            // Nothing is owed: what a level would have come to is another currency's.
+            self.owed_micros = 0;
+        }
+    }
+
+    /// Says whether something is owed that plans before the one in force sold.
+    pub(super) fn owes_before(&self) -> bool {
+        self.book.accounts().iter().any(|account| account.owed_before > 0)
+    }
+
     /// Returns each meter's line of the bill so far, in minor units and in the book's order:
     /// rounded once, and in all no more than is owed.
     pub(super) fn bill(&self, now: Timestamp) -> Vec<i64> {
@@ -109,23 +161,11 @@ impl Quota {
         let owed = self.owed_micros.div_ceil(currency.micros_per_minor().into());
         let mut left = i64::try_from(owed).unwrap_or(i64::MAX);
         let line = |account: &Account| {
-            let amount = account.price.map_or(0, |price| self.line(account, price, now)).min(left);
+            let amount = line(account, currency, now).min(left);
             left = left.saturating_sub(amount);
             amount
         };
         self.book.accounts().iter().map(line).collect()
-    }
-
-    /// Prices what went beyond an account's limit so far.
-    fn line(&self, account: &Account, price: OveragePrice, now: Timestamp) -> i64 {
-        let currency = self.terms().currency;
-        let money = match account.kind {
-            MeterKind::Counter => price.price(account.over(), currency),
-            MeterKind::Level => {
-                price.price_level(account.accrued(now).over_unit_seconds(), currency)
-            }
-        };
-        money.map_or(i64::MAX, |money| money.amount_minor)
     }
 
     /// Refuses what the spend cap does not pay for.
@@ -146,4 +186,28 @@ impl Quota {
             plan: self.terms().plan.clone(),
         }
     }
+}
+
+/// Prices what went beyond an account's limit so far, under the plan in force.
+fn so_far_micros(account: &Account, now: Timestamp) -> u128 {
+    let Some(price) = account.price else { return 0 };
+    match account.kind {
+        MeterKind::Counter => price.micros(account.sold(account.over())),
+        MeterKind::Level => price.level_micros(account.accrued(now).sold_unit_seconds()),
+    }
+}
+
+/// Prices what went beyond an account's limit so far, under all of the period's plans.
+fn line(account: &Account, currency: Currency, now: Timestamp) -> i64 {
+    let before = account.owed_before;
+    let money = match (account.price, account.kind) {
+        (None, _) => MicroMoney::default().price_on_top(before, 0, 1, currency),
+        (Some(price), MeterKind::Counter) => {
+            price.price(before, account.sold(account.over()), currency)
+        }
+        (Some(price), MeterKind::Level) => {
+            price.price_level(before, account.accrued(now).sold_unit_seconds(), currency)
+        }
+    };
+    money.map_or(i64::MAX, |money| money.amount_minor)
 }

@@ -16,7 +16,7 @@ pub struct UsageReport {
     pub period: Period,
     /// Every meter of the plan.
     pub meters: Vec<MeterUsage>,
-    /// What overage costs; none where the plan sells none.
+    /// What overage costs; none where the plan sells none, and none before it in the period did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spend: Option<SpendReport>,
 }
@@ -69,7 +69,7 @@ pub struct MeterUsage {
 pub struct Overage {
     /// Whether more than the limit may be taken: with a spend cap above zero alone.
     pub allowed: bool,
-    /// `max(0, reserved + used - limit)`.
+    /// `max(0, reserved + used - limit)`, be it for sale or not.
     pub units: u64,
     /// What it costs so far; a level costs by the time that it was there.
     pub amount_minor: i64,

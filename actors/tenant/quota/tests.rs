@@ -71,6 +71,8 @@ pub(in crate::tenant) mod fixture {
 mod grants;
 mod holds;
 mod money;
+mod past;
+mod plans;
 mod thresholds;
 mod told;
 

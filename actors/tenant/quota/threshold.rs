@@ -6,12 +6,23 @@
 //! are judged against the new limit.
 
 use super::{Fact, Quota};
+use crate::clock::Timestamp;
 use crate::tenant::plan::MeterName;
 
 /// Parts of a limit at which an alert is due, highest first.
 const THRESHOLDS_PERCENT: [u8; 3] = [100, 80, 50];
 
 impl Quota {
+    /// Finds the thresholds that what was due reached, and records them. A grant that ends with its
+    /// period reaches none: counters begin anew in the same moment, and levels are judged then.
+    pub(in crate::tenant) fn crossings_due(&mut self, fact: &Fact, at: Timestamp) -> Vec<Fact> {
+        let ends_with_period = self.period().is_some_and(|period| at >= period.end);
+        if ends_with_period && matches!(fact, Fact::GrantExpired { .. }) {
+            return Vec::new();
+        }
+        self.crossings(fact)
+    }
+
     /// Finds the thresholds that a fact reached first, and records them.
     pub(in crate::tenant) fn crossings(&mut self, fact: &Fact) -> Vec<Fact> {
         let facts = match fact {
@@ -28,6 +39,11 @@ impl Quota {
             }
             Fact::GrantRevoked { end } | Fact::GrantExpired { end } => {
                 self.crossing(&end.meter).into_iter().collect()
+            }
+            // Levels go on where they stood, and the plan may be another one.
+            Fact::PeriodRolled { .. } => {
+                let listed = self.book.accounts().iter().filter(|account| account.is_listed);
+                listed.filter_map(|account| self.crossing(&account.meter)).collect()
             }
             _ => Vec::new(),
         };

@@ -189,13 +189,7 @@ impl Jobs {
 }
 
 fn check_feature(shape: &JobShape, quota: &Quota) -> Result<(), Refusal> {
-    match shape.resolution.feature() {
-        Some(feature) if !quota.terms().allows(feature) => Err(Refusal::PlanRequired {
-            feature: feature.to_owned(),
-            plan: quota.terms().plan.clone(),
-        }),
-        _ => Ok(()),
-    }
+    shape.resolution.feature().map_or(Ok(()), |feature| quota.check_feature(feature))
 }
 
 /// Leaves out the meters that the plan in force does not have: another product's catalogue may

@@ -1,5 +1,6 @@
 //! What owners and operators change about what a tenant may use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Tenants, unexpected};
@@ -11,6 +12,30 @@ use crate::tenant::quota::{
     Command, Enforcement, GrantEnded, GrantTerms, GrantView, Granted, Outcome, PlanChange, SpendCap,
 };
 use crate::tenant::state::TenantOutcome;
+
+/// What holds for a tenant beside its plan.
+#[derive(Clone, Debug)]
+pub struct Exceptions {
+    /// Units on top of its limits, in the order in which they burn.
+    pub grants: Vec<GrantView>,
+    /// Whether its limits refuse.
+    pub enforcement: Enforcement,
+    /// Features that are switched on or off, whatever the plan says.
+    pub features: BTreeMap<String, bool>,
+    /// The rule of its periods.
+    pub cycle: Cycle,
+}
+
+/// Whether a tenant may use a feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureStand {
+    /// Whether it may.
+    pub allowed: bool,
+    /// Whether the operator says so, whatever the plan includes.
+    pub is_switched: bool,
+    /// The plan in force.
+    pub plan: PlanName,
+}
 
 impl Tenants {
     /// Puts a plan of the catalogue in force at once; the periods stay as they are.
@@ -58,16 +83,30 @@ impl Tenants {
         self.read(tenant, |life| Ok(life.book.state().quota().spend_cap())).await
     }
 
-    /// Tells what holds for this tenant beside its plan: grants, and whether limits refuse.
-    pub async fn exceptions(
-        &self,
-        tenant: TenantId,
-    ) -> Result<(Vec<GrantView>, Enforcement), TenantError> {
+    /// Tells what holds for this tenant beside its plan.
+    pub async fn exceptions(&self, tenant: TenantId) -> Result<Exceptions, TenantError> {
         self.read(tenant, |life| {
             let quota = life.book.state().quota();
-            Ok((quota.grants(), quota.enforcement()))
+            Ok(Exceptions {
+                grants: quota.grants(),
+                enforcement: quota.enforcement(),
+                features: quota.switched_features().clone(),
+                cycle: quota.cycle().clone(),
+            })
         })
         .await
+    }
+
+    /// Switches a feature on or off, whatever the plan says; none leaves it to the plan again.
+    pub async fn set_feature(
+        &self,
+        tenant: TenantId,
+        feature: String,
+        allowed: Option<bool>,
+        context: CallContext,
+    ) -> Result<Answer<()>, TenantError> {
+        let command = Command::SetFeature { feature, allowed };
+        self.ask(tenant, command, &context).await?.try_map(|_| Ok(()))
     }
 
     /// Makes a name for a grant.

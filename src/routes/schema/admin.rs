@@ -1,13 +1,18 @@
 //! The shapes of operators' calls.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU8;
+
 use serde::{Deserialize, Serialize};
 use tenantry_actors::clock::Timestamp;
 use tenantry_actors::identity::TenantSummary;
 use tenantry_actors::tenant::inspect::TenantReport;
+use tenantry_actors::tenant::period::{Cycle, InvalidZone};
 use tenantry_actors::tenant::quota::{Enforcement, GrantView, UsageReport};
 use utoipa::ToSchema;
 
 use super::UsageAnswer;
+use crate::problem::{Problem, Result};
 
 /// A tenant in the list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,12 +58,17 @@ pub struct TenantDetailAnswer {
     /// Where it stands.
     #[schema(value_type = UsageAnswer)]
     pub usage: UsageReport,
+    /// The rule of its periods.
+    #[schema(value_type = CycleBody)]
+    pub cycle: Cycle,
     /// Units on top of its limits, in the order in which they are used.
     #[schema(value_type = Vec<GrantListedAnswer>)]
     pub grants: Vec<GrantView>,
     /// Whether its limits refuse: `enforced` or `shadow`.
     #[schema(value_type = String)]
     pub enforcement: Enforcement,
+    /// Features that are switched on or off for it, whatever its plan says.
+    pub features: BTreeMap<String, bool>,
     /// Its actor.
     #[schema(value_type = ActorAnswer)]
     pub actor: TenantReport,
@@ -125,6 +135,76 @@ pub struct PlanBody {
     /// `now` (if not given) or `period_end`.
     #[serde(default)]
     pub when: PlanChangeBody,
+    /// The rule of its periods from then on; the same as before if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycle: Option<CycleBody>,
+}
+
+/// The most months of one period.
+const CYCLE_MONTHS_MAX: u8 = 36;
+
+/// The rule by which one period follows another.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CycleBody {
+    /// From the first of a month to the first of the next.
+    CalendarMonth {
+        /// Whose midnight it is, `Europe/Berlin`; UTC if not given.
+        #[serde(default = "utc")]
+        zone: String,
+    },
+    /// Counted from an instant.
+    Anchored {
+        /// The first boundary.
+        #[schema(value_type = String)]
+        anchor: Timestamp,
+        /// Whose clock says the time of day of the others; UTC if not given.
+        #[serde(default = "utc")]
+        zone: String,
+        /// How many months a period lasts, 1 to 36; one if not given.
+        #[serde(default = "one")]
+        #[schema(minimum = 1, maximum = 36)]
+        months: u8,
+    },
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+const fn one() -> u8 {
+    1
+}
+
+impl CycleBody {
+    /// Returns the rule, if there are such a zone and such periods.
+    pub fn checked(self) -> Result<Cycle> {
+        let parsed = |zone: String| {
+            let known = zone.parse();
+            known.map_err(|error: InvalidZone| Problem::invalid("/cycle/zone", error.to_string()))
+        };
+        match self {
+            Self::CalendarMonth { zone } => Ok(Cycle::CalendarMonth { zone: parsed(zone)? }),
+            Self::Anchored { anchor, zone, months } => {
+                let months = Some(months).filter(|months| *months <= CYCLE_MONTHS_MAX);
+                let months = months.and_then(NonZeroU8::new).ok_or_else(|| {
+                    let text = format!("expected 1 to {CYCLE_MONTHS_MAX}");
+                    Problem::invalid("/cycle/months", text)
+                })?;
+                Ok(Cycle::Anchored { anchor, zone: parsed(zone)?, months })
+            }
+        }
+    }
+}
+
+/// Whether a tenant may use a feature.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureBody {
+    /// Whether it may, whatever its plan says; `null` leaves it to the plan.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    pub allowed: Option<bool>,
 }
 
 /// When a plan comes into force.

@@ -134,7 +134,7 @@ pub struct UsageAnswer {
     pub period: PeriodAnswer,
     /// Every meter of the plan.
     pub meters: Vec<MeterAnswer>,
-    /// What overage costs; absent where the plan sells none.
+    /// What overage costs; absent where the plan sells none, and none before it in the period did.
     pub spend: Option<SpendAnswer>,
 }
 
@@ -219,11 +219,23 @@ pub struct HistoryPoint {
 pub struct FeatureAnswer {
     /// The feature.
     pub feature: String,
-    /// Whether it is included.
+    /// Whether it may be used.
     pub allowed: bool,
     /// The plan in force.
     pub plan: String,
-    /// Where to get it, if it is not.
+    /// Who says so: `plan`, or `operator` if it was switched on or off for this tenant.
+    pub source: FeatureSource,
+    /// Where to get it, if the plan does not include it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade_url: Option<String>,
+}
+
+/// Who says whether a feature may be used.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureSource {
+    /// The plan in force.
+    Plan,
+    /// The operator, whatever the plan says.
+    Operator,
 }

@@ -80,10 +80,23 @@ impl Model {
         };
         let hold = self.holds[index].clone();
         let used = Self::merged(items.unwrap_or(&hold.items));
+        self.names_held_meters(&hold, &used)?;
         let flagged = self.admits_excess(&hold, &used, true)?;
         self.holds[index].charged.clone_from(&used);
         self.end(index, ReservationState::Committed, &used);
         Ok(Done(flagged))
+    }
+
+    pub(super) fn names_held_meters(&self, hold: &ModelHold, used: &[Item]) -> Judged<()> {
+        for item in used {
+            if hold.items.iter().all(|held| held.meter != item.meter) {
+                self.of(&item.meter).ok_or("unknown-meter")?;
+                if item.amount > 0 {
+                    return Err("meter-not-held");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Judges what goes beyond a hold: first of what is held, then of what is not.

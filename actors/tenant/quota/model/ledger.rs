@@ -72,6 +72,11 @@ impl Model {
         grant.amount - self.used_of(grant.id, None) - self.held_of(grant.id, None)
     }
 
+    /// Says whether nothing is left of a grant and nothing can come back to it.
+    pub(super) fn is_used_up(&self, grant: &ModelGrant) -> bool {
+        self.left(grant) == 0 && self.held_of(grant.id, None) == 0
+    }
+
     fn taken(&self, period: Period, grant: &ModelGrant) -> u64 {
         if self.is_level(&grant.meter) {
             return 0;

@@ -129,11 +129,10 @@ impl Model {
     ) -> Judged<ModelVerdict> {
         let held = self.holds[index].items.clone();
         let used = Self::merged(items.unwrap_or(&held));
+        self.names_held_meters(&self.holds[index].clone(), &used)?;
         let amount =
             |item: &Item| Item { meter: item.meter.clone(), amount: Self::sum(&used, &item.meter) };
-        let extra = |item: &&Item| item.amount > 0 && held.iter().all(|i| i.meter != item.meter);
-        let items: Vec<Item> =
-            held.iter().map(amount).chain(used.iter().filter(extra).cloned()).collect();
+        let items: Vec<Item> = held.iter().map(amount).collect();
         if items.iter().any(|item| self.of(&item.meter).is_none()) {
             return Err("unknown-meter");
         }

@@ -56,6 +56,7 @@ impl Model {
     /// The period that follows: each by itself where usage is billed or a plan waits.
     fn next_period(&self, until: Timestamp) -> Period {
         let is_billed = self.terms.meters.iter().any(|terms| terms.overage.is_some());
+        let is_billed = is_billed || self.owed_before.values().any(|owed| *owed > 0);
         let at = if is_billed || self.scheduled.is_some() { self.open.end } else { until };
         Period::month_of(at.max(self.open.end))
     }
@@ -95,10 +96,11 @@ impl Model {
         self.grants[place].ended = true;
     }
 
-    /// The name of a grant that ended is free again in the next period.
+    /// The name of a grant that ended, or is used up for good, is free again in the next period.
     fn forget_grants(&mut self) {
         for place in 0..self.grants.len() {
             let id = self.grants[place].id;
+            self.grants[place].ended |= self.is_used_up(&self.grants[place]);
             if self.grants[place].ended && id.bits() < FORGOTTEN {
                 self.forgotten += 1;
                 let tombstone = crate::ids::GrantId::from_bits(FORGOTTEN + self.forgotten);

@@ -100,8 +100,11 @@ fn what_was_taken_of_a_grant_that_ended_stays_in_the_limit_and_nobody_is_over() 
     world.now = at("2026-11-24T00:00:00Z");
     let applied = world.quota.apply(&Command::Tick, world.now);
 
-    let [(stamped, Fact::GrantExpired { end })] = &applied.facts[..] else { panic!("{applied:?}") };
+    let [(stamped, Fact::GrantExpired { end }), (_, alert)] = &applied.facts[..] else {
+        panic!("{applied:?}")
+    };
     assert_eq!((*stamped, end.lost, end.limit), (world.now, 30, Some(120)));
+    assert!(matches!(alert, Fact::ThresholdReached { percent: 100, .. }), "{alert:?}");
     assert_eq!(world.usage("images"), (120, 0, Some(0)));
     // What comes back now is gone: its grant is no more.
     world.adjust("images", -20).unwrap();
@@ -199,4 +202,54 @@ fn a_grant_that_makes_no_sense_is_refused() {
         world.grant(&Gift { number, ..GIFT }).unwrap();
     }
     assert_eq!(refused(&mut world, &Gift { number: 101, ..GIFT }), "too-many-grants");
+}
+
+#[test]
+fn grants_that_are_used_up_make_room_for_more() {
+    let mut world = World::new(0);
+    for number in 0..150u64 {
+        let gift = Gift { number: number.into(), amount: 5, rollover: true, ..GIFT };
+        world.grant(&gift).unwrap();
+        world.consume(&[item("images", 5)]).unwrap();
+        world.now = world.now.plus_s(31 * 86_400);
+        world.apply(Command::Tick).unwrap();
+        assert!(world.left().is_empty());
+    }
+    // Its name is free again.
+    world.grant(&Gift { rollover: true, ..GIFT }).unwrap();
+    assert_eq!(world.left(), [(1, 50)]);
+}
+
+#[test]
+fn a_used_up_grant_stays_while_a_hold_may_give_something_back_to_it() {
+    let mut world = World::new(0);
+    world.now = at("2026-11-30T23:59:00Z");
+    world.grant(&Gift { rollover: true, ..GIFT }).unwrap();
+    world.reserve(1, &[item("images", 50)], 3_600).unwrap();
+    world.now = at("2026-12-01T00:10:00Z");
+    world.apply(Command::Release { id: rsv(1) }).unwrap();
+
+    assert_eq!(world.left(), [(1, 50)]);
+    assert_eq!(world.limit("images"), Some(50));
+}
+
+#[test]
+fn an_older_journal_may_say_that_a_used_up_grant_expired() {
+    let mut world = World::new(0);
+    let expires_at = Some("2027-01-15T00:00:00Z");
+    world.grant(&Gift { rollover: true, expires_at, ..GIFT }).unwrap();
+    world.consume(&[item("images", 50)]).unwrap();
+    world.now = at("2026-12-02T00:00:00Z");
+    world.apply(Command::Tick).unwrap();
+
+    let end = GrantEnd {
+        id: grt(1),
+        meter: meter("images"),
+        lost: 0,
+        limit: Some(0),
+        grants: Vec::new(),
+        period: world.quota.open_period_name(),
+    };
+    let fact = Fact::GrantExpired { end };
+    world.quota.replay_fact(&fact, at("2027-01-15T00:00:00Z")).unwrap();
 }

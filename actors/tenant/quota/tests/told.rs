@@ -151,6 +151,32 @@ fn a_correction_never_makes_less_than_nothing() {
 }
 
 #[test]
+fn a_commit_names_only_meters_that_are_held() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 5)], 300).unwrap();
+
+    assert_eq!(code(world.commit(1, Some(&[item("tts_ms", 1)]))), "meter-not-held");
+    assert_eq!(code(world.commit(1, Some(&[item("no_such", 1)]))), "unknown-meter");
+    assert_eq!(world.usage("images"), (0, 5, Some(95)));
+    world.commit(1, Some(&[item("images", 5), item("tts_ms", 0)])).unwrap();
+    assert_eq!(world.usage("images"), (5, 0, Some(95)));
+}
+
+#[test]
+fn a_late_commit_names_only_meters_that_were_held() {
+    let mut world = World::new(100);
+    world.reserve(1, &[item("images", 5)], 60).unwrap();
+    world.now = world.now.plus_s(61);
+    let late =
+        |items: &[Item]| Command::Commit { id: rsv(1), items: Some(items.to_vec()), late: true };
+
+    assert_eq!(code(world.apply(late(&[item("tts_ms", 1)]))), "meter-not-held");
+    assert_eq!(world.usage("images"), (0, 0, Some(100)));
+    world.apply(late(&[item("images", 4)])).unwrap();
+    assert_eq!(world.usage("images"), (4, 0, Some(96)));
+}
+
+#[test]
 fn a_late_commit_is_charged_and_flagged_where_nothing_was_left() {
     let mut world = World::new(100);
     world.reserve(1, &[item("images", 60)], 300).unwrap();
