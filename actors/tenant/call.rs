@@ -8,10 +8,6 @@ use crate::journal::{AppendError, Overloaded};
 use crate::privacy::keys::KeyRing;
 use crate::tenant::quota::Refusal;
 
-/// Digits of a digest in the journal: 128 bits are enough that no two of a tenant's keys meet, and
-/// half as much to write as the whole.
-const DIGEST_CHARS: usize = 32;
-
 /// Who asks, under which request, how long they wait, and whether the call may be repeated.
 #[derive(Clone, Debug)]
 pub struct CallContext {
@@ -54,18 +50,7 @@ impl Idempotency {
     /// `canonical_body` is the parsed request written again, so that white space does not matter;
     /// for a route with an id in its path the id belongs in front of it.
     pub fn new(keys: &KeyRing, route: &'static str, key: &str, canonical_body: &[u8]) -> Self {
-        let scoped = |last: &[u8]| {
-            let mut bytes = Vec::with_capacity(route.len() + 1 + last.len());
-            bytes.extend_from_slice(route.as_bytes());
-            bytes.push(0);
-            bytes.extend_from_slice(last);
-            bytes
-        };
-        let digest = |domain, last| {
-            let mut digest = keys.digest(domain, &scoped(last));
-            digest.truncate(DIGEST_CHARS);
-            digest
-        };
+        let digest = |domain, last| keys.scoped_digest(domain, route, last);
         Self {
             idem: digest("idempotency-key", key.as_bytes()),
             fp: digest("idempotency-fingerprint", canonical_body),

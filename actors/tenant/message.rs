@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tenantry_supervision::Deadline;
 use tokio::sync::oneshot;
 
 use super::actor::Life;
@@ -13,7 +12,7 @@ use super::gate::Admission;
 use super::in_flight::Release;
 use super::jobs::{StepReady, StepReport};
 use super::state::{TenantCommand, TenantOutcome};
-use crate::ids::{JobId, RequestId};
+use crate::ids::JobId;
 use crate::journal::{JournalError, Room};
 use crate::studio::plan::RenderPlan;
 
@@ -45,10 +44,8 @@ pub(super) enum TenantMsg {
 pub(super) struct Call {
     command: Option<TenantCommand>,
     reply: Option<oneshot::Sender<CallEnd>>,
-    pub(super) by: String,
-    pub(super) request: RequestId,
-    pub(super) idempotency: Option<Idempotency>,
-    pub(super) deadline: Deadline,
+    /// Who asks; shared with the caller, who may have to ask again.
+    pub(super) context: Arc<CallContext>,
     admission: Option<Admission>,
 }
 
@@ -77,17 +74,14 @@ impl fmt::Debug for Read {
 impl Call {
     pub(super) fn new(
         command: TenantCommand,
-        context: &CallContext,
+        context: Arc<CallContext>,
         admission: Admission,
     ) -> (Box<Self>, oneshot::Receiver<CallEnd>) {
         let (reply, end) = oneshot::channel();
         let call = Self {
             command: Some(command),
             reply: Some(reply),
-            by: context.by.clone(),
-            request: context.request,
-            idempotency: context.idempotency.clone(),
-            deadline: context.deadline,
+            context,
             admission: Some(admission),
         };
         (Box::new(call), end)
@@ -95,7 +89,13 @@ impl Call {
 
     /// Says whether nobody waits for the answer any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.deadline.is_past() || self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+        self.context.deadline.is_past()
+            || self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    /// The key that the caller gave, if any.
+    pub(super) fn idempotency(&self) -> Option<&Idempotency> {
+        self.context.idempotency.as_ref()
     }
 
     /// The command, unless it is begun.

@@ -11,7 +11,7 @@ use super::alarms::Alarms;
 use super::call::TenantError;
 use super::directory::Directory;
 use super::gate::NodeGate;
-use super::metrics;
+use super::metrics::{self, Decisions};
 use super::plan::Catalogue;
 use super::steps::StepTimeouts;
 use super::supervisor::{TenantSupervisor, Told};
@@ -85,6 +85,7 @@ const BACKGROUND_WAKES: u32 = 8;
 pub(super) struct Shell {
     pub(super) directory: Arc<Directory>,
     pub(super) alarms: Arc<Alarms>,
+    pub(super) decisions: Decisions,
     pub(super) node_gate: NodeGate,
     pub(super) activations: Gate,
     pub(super) waking: Gate,
@@ -122,6 +123,7 @@ impl Shell {
         Ok(Arc::new(Self {
             directory,
             alarms,
+            decisions: Decisions::new(),
             node_gate: NodeGate::new(deps.journal.clone()),
             activations: Gate::new("activations", ACTIVATIONS),
             waking: Gate::new("waking", WAKING),

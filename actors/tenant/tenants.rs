@@ -86,7 +86,8 @@ impl Tenants {
         items: Vec<Item>,
         context: CallContext,
     ) -> Result<Answer<Consumed>, TenantError> {
-        let answer = self.ask(tenant, Command::Consume { items }, &context).await?;
+        let command = TenantCommand::Usage(Command::Consume { items });
+        let answer = self.decide_for(tenant, command, Arc::new(context)).await?;
         answer.try_map(|outcome| match outcome {
             TenantOutcome::Usage(Outcome::Consumed(consumed)) => Ok(consumed),
             other => Err(unexpected(&other)),
@@ -262,15 +263,24 @@ impl Tenants {
     pub(super) async fn decide(
         &self,
         tenant: TenantId,
-        mut command: TenantCommand,
+        command: TenantCommand,
         context: &CallContext,
+    ) -> Result<Answer<TenantOutcome>, TenantError> {
+        self.decide_for(tenant, command, Arc::new(context.clone())).await
+    }
+
+    async fn decide_for(
+        &self,
+        tenant: TenantId,
+        mut command: TenantCommand,
+        context: Arc<CallContext>,
     ) -> Result<Answer<TenantOutcome>, TenantError> {
         let deadline = context.deadline;
         let mut pause = Pause::new();
         loop {
             let live = find(&self.shell, tenant, deadline).await?;
             let admission = self.shell.node_gate.admit(tenant, &live.gate, deadline).await?;
-            let (call, end) = Call::new(command, context, admission);
+            let (call, end) = Call::new(command, Arc::clone(&context), admission);
             // A message that an ending actor hands back tells through `end` that it was not begun.
             drop(live.actor.send_message(TenantMsg::Decide(call)));
             match deadline.run(end).await {

@@ -50,6 +50,15 @@ fn digests_of_different_domains_never_meet() {
 }
 
 #[test]
+fn a_scoped_digest_is_half_of_that_of_the_joined_text() {
+    let (_folder, ring) = ring();
+
+    let whole = ring.digest("idempotency-key", b"consume\0order-7");
+
+    assert_eq!(ring.scoped_digest("idempotency-key", "consume", b"order-7"), whole[..32]);
+}
+
+#[test]
 fn a_sealed_text_opens_in_its_own_place_alone() {
     let (_folder, ring) = ring();
     let cipher = ring.system_cipher();

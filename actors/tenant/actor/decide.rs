@@ -32,7 +32,7 @@ impl Life {
             call.into_reply().send(Err(TenantError::DeadlineExceeded));
             return;
         }
-        if let Some(idempotency) = &call.idempotency {
+        if let Some(idempotency) = call.idempotency() {
             match self.book.repetition(idempotency, lookup) {
                 Repetition::Never => {}
                 Repetition::Of(known) => return self.repeat(call, known),
@@ -54,10 +54,10 @@ impl Life {
             return;
         };
         let author = Author {
-            by: &call.by,
-            req: Some(call.request),
-            idem: call.idempotency.as_ref().map(|key| key.idem.as_str()),
-            fp: call.idempotency.as_ref().map(|key| key.fp.as_str()),
+            by: &call.context.by,
+            req: Some(call.context.request),
+            idem: call.idempotency().map(|key| key.idem.as_str()),
+            fp: call.idempotency().map(|key| key.fp.as_str()),
         };
         let judged = reduced.as_ref().unwrap_or(&command);
         let Decided { lines, verdict } = self.book.decide(judged, &author);
@@ -70,7 +70,7 @@ impl Life {
                 return self.again(call);
             }
         };
-        metrics::decided(label(&command), outcome_of(&answer));
+        self.shell.decisions.count(label(&command), outcome_of(&answer));
         let changes = changes(&lines);
         let events = self.events(&changes);
         let reply = call.into_reply();
@@ -107,7 +107,7 @@ impl Life {
 
     /// Gives a key's first answer again, once the entry that it rests on is on disk.
     fn repeat(&self, call: Box<Call>, known: Known) {
-        let fp = call.idempotency.as_ref().map(|key| key.fp.as_str());
+        let fp = call.idempotency().map(|key| key.fp.as_str());
         let answer = if known.fp.as_deref() == fp {
             metrics::decided("any", "replayed");
             Ok(Answer { value: known.outcome, replayed: true })
@@ -138,7 +138,7 @@ impl Life {
         let asked = self.book.doubts(call.command());
         let (journal, tenant) = (self.shell.journal.clone(), self.tenant);
         self.later("find-key", async move {
-            let idem = call.idempotency.as_ref().map(|key| key.idem.as_str());
+            let idem = call.idempotency().map(|key| key.idem.as_str());
             let found = timeout(ASK_WITHIN, find(&journal, tenant, idem, &asked)).await;
             let found = found.unwrap_or_else(|_| Err(StoreError::Busy.into()));
             TenantMsg::DecideKnown(call, asked_at, found)
