@@ -97,8 +97,18 @@ impl Server {
         incarnation: &Incarnation,
         line: Line,
     ) -> oneshot::Receiver<Result<Committed, AppendError>> {
-        let (answer, outcome) = oneshot::channel();
         let room = self.journal.room(line.tenant, 512).unwrap();
+        self.append_in(room, incarnation, line)
+    }
+
+    /// Hands a line over in a place that was taken before.
+    fn append_in(
+        &self,
+        room: Room,
+        incarnation: &Incarnation,
+        line: Line,
+    ) -> oneshot::Receiver<Result<Committed, AppendError>> {
+        let (answer, outcome) = oneshot::channel();
         self.journal.append(Handover {
             tenant: line.tenant,
             incarnation: incarnation.clone(),
