@@ -100,7 +100,7 @@ async fn prepare_sqlite(
     if access == Access::Inspect {
         folder.require("journal.db")?;
     }
-    let mut journal = single(Backend::Sqlite, &place.journal_url, Role::Upkeep).await?;
+    let mut journal = single(Backend::Sqlite, &place.journal_url, Role::JournalUpkeep).await?;
     schema::check_sqlite(&mut journal).await?;
     if access == Access::Own {
         let mut main = single(Backend::Sqlite, &place.main_url, Role::Upkeep).await?;

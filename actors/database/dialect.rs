@@ -20,6 +20,23 @@ macro_rules! postgres_setup {
     };
 }
 
+/// What every SQLite connection is told. FULL: an acknowledged write survives a power cut.
+/// Automatic checkpoints are off because they would run inside COMMIT; `upkeep` does them on its
+/// own connection. 32 MiB of cache: the pages that a transaction of the projector touches stay in
+/// it.
+macro_rules! sqlite_setup {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON; \
+             PRAGMA cache_size = -32768; \
+             PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; \
+             PRAGMA journal_size_limit = 67108864;"
+        )
+    };
+}
+
 /// Which database serves the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -44,6 +61,8 @@ pub(super) enum Role {
     Reader,
     /// Schema and checkpoints.
     Upkeep,
+    /// The same, of the log's own file.
+    JournalUpkeep,
 }
 
 impl Backend {
@@ -86,7 +105,7 @@ impl Backend {
     pub(super) fn connections(self, role: Role) -> u32 {
         match (self, role) {
             // One writer, so that serializable transactions of one server never meet.
-            (_, Role::Journal | Role::Identity | Role::Upkeep)
+            (_, Role::Journal | Role::Identity | Role::Upkeep | Role::JournalUpkeep)
             | (Self::Sqlite, Role::Background) => 1,
             (_, Role::JournalReader) => 2,
             (_, Role::Background) | (Self::Sqlite, Role::Reader) => 4,
@@ -97,16 +116,12 @@ impl Backend {
     /// What every connection is told before its first use.
     pub(super) fn connection_setup(self, role: Role) -> &'static str {
         match (self, role) {
-            // FULL: an acknowledged write survives a power cut. Automatic checkpoints are off
-            // because they would run inside COMMIT; `upkeep` does them on its own connection.
-            // 32 MiB of cache: the pages that a transaction of the projector touches stay in it.
-            (Self::Sqlite, _) => {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON; \
-                 PRAGMA cache_size = -32768; \
-                 PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; \
-                 PRAGMA journal_size_limit = 67108864;"
+            // A row of the log is many lines, written once: larger pages are fewer calls. A file
+            // that exists keeps the size that it has.
+            (Self::Sqlite, Role::Journal | Role::JournalReader | Role::JournalUpkeep) => {
+                sqlite_setup!("PRAGMA page_size = 16384; ")
             }
+            (Self::Sqlite, _) => sqlite_setup!(""),
             // No time limit on the statement: one that is cancelled while it waits for a standby
             // answers as if it had been replicated.
             (Self::Postgres, Role::Journal) => postgres_setup!("tenantry.journal"),
@@ -115,7 +130,10 @@ impl Backend {
             (Self::Postgres, Role::Reader | Role::JournalReader) => {
                 postgres_setup!("tenantry.reader")
             }
-            (Self::Postgres, Role::Upkeep) => postgres_setup!("tenantry.upkeep"),
+            // Of two servers that start at once one waits until the other has migrated.
+            (Self::Postgres, Role::Upkeep | Role::JournalUpkeep) => {
+                concat!(postgres_setup!("tenantry.upkeep"), " SET lock_timeout = '1min';")
+            }
         }
     }
 

@@ -153,7 +153,7 @@ async fn a_full_disk_is_told_apart_and_leaves_the_place_free() {
         seq: 1,
         epoch: 1,
         batch_id: "batch".into(),
-        body: Arc::new("x".repeat(100_000)),
+        body: Arc::new("x".repeat(1_000_000)),
         hash: RowHash::START,
     };
 

@@ -15,10 +15,11 @@ use super::{Backend, Database, Fatal, StoreError, connect};
 
 /// How often the write-ahead logs are copied into their files.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
-/// Pages (of 4 KiB) in a write-ahead log beyond which writers wait once for it to start anew:
-/// a passive checkpoint under steady load never finds the moment.
-const RESTART_AT_PAGES: i64 = 65_536;
+/// Bytes in a write-ahead log beyond which writers wait once for it to start anew: a passive
+/// checkpoint under steady load never finds the moment.
+const RESTART_AT_BYTES: i64 = 256 * 1024 * 1024;
 
+const PAGE_SIZE: &str = "PRAGMA page_size";
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 
@@ -27,8 +28,11 @@ pub(super) async fn start(database: &Database, tasks: &Tasks) -> Result<(), Stor
     let inner = &database.inner;
     let mut connections = Vec::new();
     if inner.place.backend == Backend::Sqlite {
-        for url in [&inner.place.journal_url, &inner.place.main_url] {
-            connections.push(connect::single(Backend::Sqlite, url, Role::Upkeep).await?);
+        let place = &inner.place;
+        for (url, role) in
+            [(&place.journal_url, Role::JournalUpkeep), (&place.main_url, Role::Upkeep)]
+        {
+            connections.push(connect::single(Backend::Sqlite, url, role).await?);
         }
     }
     let watched = watched_files(&mut connections, database).await?;
@@ -74,10 +78,16 @@ async fn watched_files(
     Ok(watched)
 }
 
+async fn restart_at_pages(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let row = sqlx::query(PAGE_SIZE).fetch_one(connection).await?;
+    Ok(RESTART_AT_BYTES / row.try_get::<i64, _>(0)?.max(1))
+}
+
 async fn checkpoint(connection: &mut AnyConnection) -> Result<(), StoreError> {
     // (busy, pages in the log, pages copied)
     let row = sqlx::query(PASSIVE).fetch_one(&mut *connection).await?;
-    if row.try_get::<i64, _>(1)? > RESTART_AT_PAGES {
+    let pages: i64 = row.try_get(1)?;
+    if pages > 0 && pages > restart_at_pages(connection).await? {
         sqlx::query(RESTART).fetch_one(&mut *connection).await?;
     }
     Ok(())

@@ -21,8 +21,9 @@ pub(super) const MAX_ROW_BYTES: usize = 1024 * 1024;
 pub(super) const MAX_BATCH_BYTES: usize = 4 * MAX_ROW_BYTES;
 /// A quarter of a row, so that one busy tenant leaves the others their share of every commit.
 const MAX_TENANT_BYTES: usize = MAX_ROW_BYTES / 4;
-/// Bytes of committed lines that wait to be projected; beyond it nothing new is admitted.
-const MAX_TAIL_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of committed lines that wait to be projected; beyond it nothing new is admitted. Four
+/// turns of the projector.
+const MAX_TAIL_BYTES: usize = 4 * super::projector::MAX_TURN_BYTES;
 /// Locks that the tenants' shares are spread over.
 const STRIPES: usize = 64;
 
