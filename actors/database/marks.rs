@@ -1,37 +1,24 @@
 //! Runs of marks: joined by the projector, searched for keys and events.
 
+mod stored;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 use sqlx::{Any, AnyConnection, Row as _};
 
+pub(crate) use self::stored::Run;
+use self::stored::{
+    decode, drop_between, last_of, of_chunks, of_lines, parts_between, runs_between, signed,
+    unsigned,
+};
 use super::many::{Many, Value};
 use super::{Session, StoreError, SystemTx, TenantTx, placeholders};
 use crate::ids::TenantId;
-use crate::journal::Line;
 use crate::journal::changes::{Changes, Chunk};
-use crate::journal::entry::Entry;
 use crate::journal::marks::{self, Mark, Span, within};
 
-const LAST: &str = "SELECT last_seq FROM chunks WHERE tenant_id = $1 \
-     ORDER BY first_seq DESC LIMIT 1";
-/// The marks of chunks that reach to a number and begin before another.
-const OF_CHUNKS: &str = "SELECT first_seq, marks FROM chunks \
-     WHERE tenant_id = $1 AND last_seq >= $2 AND first_seq >= COALESCE(\
-         (SELECT MAX(first_seq) FROM chunks WHERE tenant_id = $1 AND first_seq <= $2), 0) \
-         AND first_seq < $3 AND marks IS NOT NULL \
-     ORDER BY first_seq";
-const BODIES: &str = "SELECT body FROM chunks \
-     WHERE tenant_id = $1 AND last_seq >= $2 AND marks IS NOT NULL ORDER BY first_seq";
-const RUNS: &str = "SELECT first_seq, last_seq, last_at, mark_count, digits, body FROM mark_runs \
-     WHERE tenant_id = $1 AND first_seq >= $2 AND first_seq < $3 ORDER BY first_seq";
 const OLD: &str = "SELECT first_seq FROM mark_runs WHERE tenant_id = $1 AND last_at < $2";
-const PARTS: &str = "SELECT first_seq, body FROM mark_parts \
-     WHERE tenant_id = $1 AND first_seq >= $2 AND first_seq < $3 ORDER BY first_seq, part";
-const DROP_RUNS: &str = "DELETE FROM mark_runs \
-     WHERE tenant_id = $1 AND first_seq >= $2 AND first_seq < $3";
-const DROP_PARTS: &str = "DELETE FROM mark_parts \
-     WHERE tenant_id = $1 AND first_seq >= $2 AND first_seq < $3";
 static ADD_RUNS: Many = Many::new(
     "INSERT INTO mark_runs \
      (tenant_id, first_seq, last_seq, last_at, mark_count, digits, body) VALUES",
@@ -46,36 +33,45 @@ static ADD_PARTS: Many = Many::new(
     "ON CONFLICT (tenant_id, first_seq, part) DO UPDATE SET body = excluded.body",
 );
 /// Parts that one statement looks up, largest first: a few sizes, so that texts stay prepared.
-const SIZES: [usize; 4] = [256, 32, 4, 1];
-static SOME_PARTS: LazyLock<[String; 4]> = LazyLock::new(|| {
+const SIZES: [usize; 3] = [32, 4, 1];
+static SOME_PARTS: LazyLock<[String; 3]> = LazyLock::new(|| {
     SIZES.map(|size| {
         // The tenant comes last, because the places are counted from 1. A list of values has no
         // column to take its types from: those of the first row tell.
         let typed = "CAST($1 AS BIGINT), CAST($2 AS BIGINT)";
         let places = placeholders(size, 2).replacen("$1, $2", typed, 1);
         let tenant = 2 * size + 1;
+        // A join, because SQLite reads all parts of the tenant for a list of pairs.
         format!(
-            "SELECT first_seq, body FROM mark_parts \
-             WHERE tenant_id = ${tenant} AND (first_seq, part) IN (VALUES {places})"
+            "WITH wanted (first_seq, part) AS (VALUES {places}) \
+             SELECT mark_parts.first_seq, mark_parts.body FROM wanted JOIN mark_parts \
+             ON mark_parts.tenant_id = ${tenant} \
+             AND mark_parts.first_seq = wanted.first_seq AND mark_parts.part = wanted.part"
         )
     })
 });
-
-/// A run without its parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) first: u64,
-    pub(crate) last: u64,
-    last_at: i64,
-    mark_count: u64,
-    digits: u32,
-    body: String,
-}
 
 /// The marks of entries in a span, and the latest time that a run of them was known to end.
 struct Gathered {
     marks: Vec<Mark>,
     last_at: i64,
+}
+
+/// Lines that follow one another.
+struct Lines {
+    first: u64,
+    last: u64,
+    last_at: i64,
+    /// In their order.
+    marks: Vec<Mark>,
+}
+
+impl Lines {
+    fn of(chunks: &[Chunk]) -> Option<Self> {
+        let Chunk { last_seq: last, last_at, .. } = *chunks.last()?;
+        let marks = chunks.iter().flat_map(|chunk| chunk.marks.iter().copied()).collect();
+        Some(Self { first: chunks.first()?.first_seq, last, last_at, marks })
+    }
 }
 
 /// What is to be written.
@@ -93,12 +89,15 @@ pub(super) async fn extend(
 ) -> Result<(), StoreError> {
     let mut new = New::default();
     for (tenant, change) in names.iter().zip(changes) {
-        for (index, chunk) in change.chunks.iter().enumerate() {
+        let follows = |one: &Chunk, other: &Chunk| one.last_seq + 1 == other.first_seq;
+        for (index, chunks) in change.chunks.chunk_by(follows).enumerate() {
             if index > 0 {
-                // It may go on what the one before has made.
+                // It may go on what those before the gap have made.
                 std::mem::take(&mut new).write(connection).await?;
             }
-            new.extend(connection, tenant, chunk).await?;
+            if let Some(lines) = Lines::of(chunks) {
+                new.extend(connection, tenant, &lines).await?;
+            }
         }
     }
     new.write(connection).await
@@ -240,11 +239,11 @@ impl<'n> New<'n> {
         &mut self,
         connection: &mut AnyConnection,
         tenant: &'n String,
-        chunk: &Chunk,
+        lines: &Lines,
     ) -> Result<(), StoreError> {
-        let (mut cursor, mut longest) = (marks::complete_below(chunk.first_seq - 1), u64::MAX);
-        while let Some(span) = marks::next_run(cursor, chunk.last_seq + 1, longest) {
-            let Some(gathered) = gather(connection, tenant, chunk, span).await? else {
+        let (mut cursor, mut longest) = (marks::complete_below(lines.first - 1), u64::MAX);
+        while let Some(span) = marks::next_run(cursor, lines.last + 1, longest) {
+            let Some(gathered) = gather(connection, tenant, lines, span).await? else {
                 longest = marks::shorter(span);
                 continue;
             };
@@ -300,17 +299,17 @@ impl<'n> New<'n> {
     }
 }
 
-/// Collects the marks of a span that a chunk completes, and removes the runs that they were in;
+/// Collects the marks of a span that lines complete, and removes the runs that they were in;
 /// none if these are too large to be joined.
 async fn gather(
     connection: &mut AnyConnection,
     tenant: &str,
-    chunk: &Chunk,
+    lines: &Lines,
     span: Span,
 ) -> Result<Option<Gathered>, StoreError> {
     let mut marks = Vec::new();
-    if span.first < chunk.first_seq {
-        let in_runs_below = marks::complete_below(chunk.first_seq - 1);
+    if span.first < lines.first {
+        let in_runs_below = marks::complete_below(lines.first - 1);
         if span.first < in_runs_below {
             let runs = runs_between(connection, tenant, span.first, in_runs_below).await?;
             if runs.iter().map(|run| run.mark_count).sum::<u64>() > marks::MAX_JOINED {
@@ -325,123 +324,19 @@ async fn gather(
             }
             drop_between(connection, tenant, span.first, in_runs_below).await?;
         }
-        let before = Span { first: span.first.max(in_runs_below), end: chunk.first_seq };
+        let before = Span { first: span.first.max(in_runs_below), end: lines.first };
         let found = of_chunks(connection, tenant, before.first, before.end).await?;
         marks.extend(found.into_iter().filter(|mark| mark.seq >= before.first));
     }
-    marks.extend_from_slice(within(&chunk.marks, span));
-    Ok(Some(Gathered { marks, last_at: chunk.last_at }))
-}
-
-async fn last_of(connection: &mut AnyConnection, tenant: &str) -> Result<Option<u64>, StoreError> {
-    let row = sqlx::query(LAST).bind(tenant).fetch_optional(connection).await?;
-    row.map(|row| unsigned(tenant, row.try_get(0)?)).transpose()
-}
-
-/// The marks of chunks that reach to `first` and begin before `end`, in the order of entries.
-async fn of_chunks(
-    connection: &mut AnyConnection,
-    tenant: &str,
-    first: u64,
-    end: u64,
-) -> Result<Vec<Mark>, StoreError> {
-    let query = sqlx::query(OF_CHUNKS).bind(tenant).bind(signed(first)).bind(signed(end));
-    let mut marks = Vec::new();
-    for row in query.fetch_all(connection).await? {
-        marks.extend(decode(tenant, unsigned(tenant, row.try_get(0)?)?, row.try_get(1)?)?);
-    }
-    Ok(marks)
-}
-
-/// The marks of the lines of chunks that reach to `first`, in the order of entries.
-async fn of_lines(
-    connection: &mut AnyConnection,
-    tenant: &str,
-    first: u64,
-) -> Result<Vec<Mark>, StoreError> {
-    let query = sqlx::query(BODIES).bind(tenant).bind(signed(first));
-    let mut marks = Vec::new();
-    for row in query.fetch_all(connection).await? {
-        let body: &str = row.try_get(0)?;
-        let entries = body.lines().filter_map(|text| Some((Entry::parse(text).ok()?, text)));
-        marks.extend(
-            entries.flat_map(|(entry, text)| {
-                marks::of_line(&Line::of(entry, text)).collect::<Vec<_>>()
-            }),
-        );
-    }
-    Ok(marks)
-}
-
-async fn runs_between(
-    connection: &mut AnyConnection,
-    tenant: &str,
-    first: u64,
-    end: u64,
-) -> Result<Vec<Run>, StoreError> {
-    let query = sqlx::query(RUNS).bind(tenant).bind(signed(first)).bind(signed(end));
-    let rows = query.fetch_all(connection).await?;
-    let run = |row: &sqlx::any::AnyRow| {
-        Ok(Run {
-            first: unsigned(tenant, row.try_get(0)?)?,
-            last: unsigned(tenant, row.try_get(1)?)?,
-            last_at: row.try_get(2)?,
-            mark_count: unsigned(tenant, row.try_get(3)?)?,
-            digits: u32::try_from(row.try_get::<i64, _>(4)?).map_err(|_| corrupt(tenant))?,
-            body: row.try_get(5)?,
-        })
-    };
-    rows.iter().map(run).collect()
-}
-
-async fn parts_between(
-    connection: &mut AnyConnection,
-    tenant: &str,
-    first: u64,
-    end: u64,
-) -> Result<Vec<Mark>, StoreError> {
-    let query = sqlx::query(PARTS).bind(tenant).bind(signed(first)).bind(signed(end));
-    let mut marks = Vec::new();
-    for row in query.fetch_all(connection).await? {
-        marks.extend(decode(tenant, unsigned(tenant, row.try_get(0)?)?, row.try_get(1)?)?);
-    }
-    Ok(marks)
-}
-
-async fn drop_between(
-    connection: &mut AnyConnection,
-    tenant: &str,
-    first: u64,
-    end: u64,
-) -> Result<(), StoreError> {
-    for text in [DROP_RUNS, DROP_PARTS] {
-        let query = sqlx::query(text).bind(tenant).bind(signed(first)).bind(signed(end));
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-fn decode(tenant: &str, first: u64, text: &str) -> Result<Vec<Mark>, StoreError> {
-    marks::decode(first, text).ok_or_else(|| corrupt(tenant))
-}
-
-fn corrupt(tenant: &str) -> StoreError {
-    StoreError::Corrupt { table: "mark_runs", id: tenant.to_owned(), column: "body" }
-}
-
-fn unsigned(tenant: &str, number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| corrupt(tenant))
-}
-
-/// What is beyond every number that is stored stays so.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    marks.extend_from_slice(within(&lines.marks, span));
+    Ok(Some(Gathered { marks, last_at: lines.last_at }))
 }
 
 /// Every statement of this family, for the test that prepares them all.
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    let mut all = vec![LAST, OF_CHUNKS, BODIES, RUNS, OLD, PARTS, DROP_RUNS, DROP_PARTS];
+    let mut all = stored::STATEMENTS.to_vec();
+    all.push(OLD);
     all.extend(SOME_PARTS.iter().map(String::as_str));
     all.extend([&ADD_RUNS, &ADD_PARTS].into_iter().flat_map(Many::texts).map(String::as_str));
     all

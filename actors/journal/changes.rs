@@ -21,6 +21,10 @@ const PERIOD_END: &str = "period";
 /// tenant has in the list wakes it.
 pub(crate) const STANDS_STILL: &str = "test_clock";
 
+/// Bytes of a run of lines: whoever looks for one of them reads the run. A longer line has one of
+/// its own.
+const MAX_CHUNK_BYTES: usize = 256 * 1024;
+
 /// A run of lines in order, one a text line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
@@ -31,6 +35,12 @@ pub(crate) struct Chunk {
     pub(crate) body: String,
     /// Where their keys and events stand, in their order.
     pub(crate) marks: Vec<Mark>,
+}
+
+impl Chunk {
+    fn has_room_for(&self, line: &Line) -> bool {
+        self.body.len() + line.text.len() < MAX_CHUNK_BYTES
+    }
 }
 
 /// A job's row in the listing.
@@ -104,7 +114,7 @@ impl Changes {
     fn add_text(&mut self, line: &Line) {
         let last_at = line.at.as_micros();
         match self.chunks.last_mut() {
-            Some(chunk) if chunk.last_seq + 1 == line.seq => {
+            Some(chunk) if chunk.last_seq + 1 == line.seq && chunk.has_room_for(line) => {
                 (chunk.last_seq, chunk.last_at) = (line.seq, last_at);
                 chunk.body.push('\n');
                 chunk.body.push_str(&line.text);

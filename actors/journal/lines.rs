@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::database::chunks;
 use crate::ids::TenantId;
 
-/// Runs of lines that are read at once: each is up to four mebibytes.
+/// Runs of lines that are read at once: each is a quarter of a mebibyte, or older and larger.
 const PAGE_CHUNKS: i64 = 4;
 
 impl Journal {

@@ -20,7 +20,7 @@ use crate::journal::recover::KEEP_KEYS_FOR;
 
 /// Rows of a table that are read at once.
 const PAGE_ROWS: i64 = 256;
-/// Runs of lines that are read at once: each is up to four mebibytes.
+/// Runs of lines that are read at once: each is a quarter of a mebibyte, or older and larger.
 const PAGE_CHUNKS: i64 = 8;
 
 /// Finds the first difference between the projections and the log.
