@@ -45,24 +45,22 @@ const LOG_FILES: u32 = 24;
 /// Where the number begins in the name of such a file, after timeline and higher digits.
 const LOG_NUMBER_AT: usize = 16;
 
-/// What makes it small and predictable; the last word on anything is the builder's.
-const SETTINGS: &[(&str, &str)] = &[
-    ("listen_addresses", "127.0.0.1"),
-    ("shared_buffers", "32MB"),
-    ("max_connections", "60"),
-    ("logging_collector", "off"),
-    ("log_min_messages", "warning"),
-    ("max_wal_size", "256MB"),
-];
-
 /// Chooses how a server is started.
 #[derive(Clone, Debug, Default)]
 pub struct PostgresBuilder {
     settings: Vec<(String, String)>,
     wrapper: Vec<String>,
+    data: Option<PathBuf>,
 }
 
 impl PostgresBuilder {
+    /// Begins with a copy of what another server holds, which was stopped.
+    #[must_use]
+    pub fn copy_of(mut self, other: &Postgres) -> Self {
+        self.data = Some(other.data_dir());
+        self
+    }
+
     /// Sets a parameter of `postgresql.conf`.
     #[must_use]
     pub fn setting(mut self, name: &str, value: &str) -> Self {
@@ -81,11 +79,11 @@ impl PostgresBuilder {
     pub async fn start(self) -> anyhow::Result<Postgres> {
         let programs = template::Programs::find()?;
         let folder = tempfile::Builder::new().prefix("tenantry-postgres-").tempdir()?;
-        template::copy_to(&programs, folder.path()).await?;
+        template::copy_to(&programs, self.data.as_deref(), folder.path()).await?;
         let mut failure = None;
         for _ in 0..PORT_TRIES {
             let address = free_address()?;
-            configure(folder.path(), address, &self.settings)?;
+            template::configure(folder.path(), address, &self.settings)?;
             match start_once(&programs, &self.wrapper, folder.path(), address).await {
                 Ok(child) => {
                     let Self { wrapper, .. } = self;
@@ -280,25 +278,6 @@ fn log_path(folder: &Path) -> PathBuf {
 fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
     Ok(listener.local_addr()?)
-}
-
-/// Writes its settings, those of the builder last.
-fn configure(
-    folder: &Path,
-    address: SocketAddr,
-    chosen: &[(String, String)],
-) -> anyhow::Result<()> {
-    let own = [
-        ("port", address.port().to_string()),
-        ("unix_socket_directories", folder.display().to_string()),
-    ];
-    let given = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    let chosen = chosen.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    let lines = given.chain(own).chain(chosen);
-    let lines: Vec<String> = lines.map(|(name, value)| format!("{name} = '{value}'")).collect();
-    let text = lines.join("\n") + "\n";
-    let path = folder.join(template::DATA).join("postgresql.auto.conf");
-    fs::write(&path, text).context("write its settings")
 }
 
 async fn start_once(

@@ -1,6 +1,7 @@
 //! The folder that every server is a copy of: made once on a machine, by its own programs.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,6 +13,16 @@ use super::{DATABASE, USER};
 
 /// The data's name inside a folder.
 pub(super) const DATA: &str = "data";
+
+/// What makes it small and predictable; the last word on anything is the builder's.
+const SETTINGS: &[(&str, &str)] = &[
+    ("listen_addresses", "127.0.0.1"),
+    ("shared_buffers", "32MB"),
+    ("max_connections", "60"),
+    ("logging_collector", "off"),
+    ("log_min_messages", "warning"),
+    ("max_wal_size", "256MB"),
+];
 
 /// Where Debian puts the programs of each version.
 const INSTALLED: &str = "/usr/lib/postgresql";
@@ -78,19 +89,42 @@ fn ordinary_user() -> anyhow::Result<(u32, u32)> {
     USERS.iter().find_map(|user| numbers(user)).context("no user to run PostgreSQL as")
 }
 
-/// Copies the template's data into a folder, making the template first if this is the first time.
-pub(super) async fn copy_to(programs: &Programs, folder: &Path) -> anyhow::Result<()> {
-    let template = find_or_make(programs).await?;
+/// Writes its settings, those of the builder last.
+pub(super) fn configure(
+    folder: &Path,
+    address: SocketAddr,
+    chosen: &[(String, String)],
+) -> anyhow::Result<()> {
+    let own = [
+        ("port", address.port().to_string()),
+        ("unix_socket_directories", folder.display().to_string()),
+    ];
+    let given = SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let chosen = chosen.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let lines = given.chain(own).chain(chosen);
+    let lines: Vec<String> = lines.map(|(name, value)| format!("{name} = '{value}'")).collect();
+    let text = lines.join("\n") + "\n";
+    let path = folder.join(DATA).join("postgresql.auto.conf");
+    fs::write(&path, text).context("write its settings")
+}
+
+/// Copies a server's data into a folder, or those of the template, which is made first if this is
+/// the first time.
+pub(super) async fn copy_to(
+    programs: &Programs,
+    data: Option<&Path>,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let data = match data {
+        Some(data) => data.to_owned(),
+        None => find_or_make(programs).await?.join(DATA),
+    };
     // The server's user walks through this folder and writes its socket into it.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     programs.own(folder)?;
-    let copied = Command::new("cp")
-        .args(["-a", "--reflink=auto"])
-        .arg(template.join(DATA))
-        .arg(folder)
-        .status()
-        .await?;
-    anyhow::ensure!(copied.success(), "the template cannot be copied");
+    let copied =
+        Command::new("cp").args(["-a", "--reflink=auto"]).arg(data).arg(folder).status().await?;
+    anyhow::ensure!(copied.success(), "the data cannot be copied");
     Ok(())
 }
 

@@ -65,13 +65,11 @@ impl Template {
         (stack, &self.tenants)
     }
 
-    /// A run of the script on another database, which it fills with tenants of its own.
-    async fn run_on(&self, url: &str) -> Run {
+    /// A server on another database, which was not started.
+    async fn stack_on(&self, url: &str) -> Stack {
         let plans = self.plans.to_str().unwrap();
         let builder = stack().variable("TENANTRY__PLANS", plans).variable("DATABASE_URL", url);
-        let stack = builder.without_mail().without_server().start().await.unwrap();
-        let tenants = stack.create_tenants(2).await.unwrap();
-        Run::new(stack, &tenants)
+        builder.without_mail().without_server().start().await.unwrap()
     }
 
     /// A run of the script on a copy of the folder.

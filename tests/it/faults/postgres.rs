@@ -7,14 +7,14 @@
 use std::time::Duration;
 
 use futures_util::future::join;
-use tenantry_chaos::Postgres;
 use tenantry_chaos::script::Progress;
 use tenantry_chaos::strace::Strace;
+use tenantry_chaos::{Postgres, Stack};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::sweep::{Fault, Moments, NEVER};
-use super::{Run, Template};
+use super::{Run, Template, copy};
 
 /// How many N are tried where not all are.
 const SAMPLED: usize = 20;
@@ -62,22 +62,41 @@ async fn exhaustive_no_room_from_every_write_of_postgres() {
 }
 
 async fn sweep(fault: Fault, sampled: Option<usize>) {
-    let template = Template::new().await;
+    let base = Base::new().await;
     let mut calls = Vec::new();
     for kind in fault.kinds() {
-        let mut unhit = Cluster::new(&template).await;
+        let mut unhit = Cluster::new(&base).await;
         let strace = unhit.strace(Fault::Kill, kind, NEVER);
         assert!(!unhit.strike(&strace, "unhit").await);
         calls.push((*kind, strace.report().most_calls()));
     }
     let trial = async |kind, nth| {
-        let mut cluster = Cluster::new(&template).await;
+        let mut cluster = Cluster::new(&base).await;
         let strace = cluster.strace(fault, kind, nth);
         let context = format!("PostgreSQL, {fault:?} at call {nth} of {kind}");
         cluster.strike(&strace, &context).await
     };
     let what = format!("PostgreSQL, write-ahead log, {fault:?}");
     Moments::draw(&calls, sampled).sweep(&what, AT_ONCE, trial).await;
+}
+
+/// A PostgreSQL that was stopped, in which the script's tenants are known, to be copied for each run.
+struct Base {
+    template: Template,
+    postgres: Postgres,
+    stack: Stack,
+    tenants: Vec<(String, String)>,
+}
+
+impl Base {
+    async fn new() -> Self {
+        let template = Template::new().await;
+        let mut postgres = Postgres::start().await.unwrap();
+        let stack = template.stack_on(&postgres.url()).await;
+        let tenants = stack.create_tenants(2).await.unwrap();
+        postgres.stop().await.unwrap();
+        Self { template, postgres, stack, tenants }
+    }
 }
 
 /// A PostgreSQL, a server on it, and the script.
@@ -87,12 +106,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn new(template: &Template) -> Self {
+    async fn new(base: &Base) -> Self {
         let builder = Postgres::builder().setting("restart_after_crash", "off");
-        let mut postgres = builder.start().await.unwrap();
-        let run = template.run_on(&postgres.url()).await;
+        let mut postgres = builder.copy_of(&base.postgres).start().await.unwrap();
         postgres.stop().await.unwrap();
-        Self { run, postgres }
+        let stack = base.template.stack_on(&postgres.url()).await;
+        copy(base.stack.data_dir(), stack.data_dir());
+        Self { run: Run::new(stack, &base.tenants), postgres }
     }
 
     fn strace(&self, fault: Fault, kind: &str, nth: u32) -> Strace {
