@@ -77,7 +77,7 @@ pub(crate) async fn slow_write(bug: Option<&str>) {
     assert!(answered < REQUESTS, "no write was slow");
     run.stack.set_wrapper(Vec::new());
     run.stack.restart().await.unwrap();
-    assert_eq!(run.script.run(&run.clients()).await, Progress::Done);
+    assert_eq!(run.go_on().await, Progress::Done);
     assert_eq!(run.stack.stop().await.unwrap(), Some(0));
     run.check("after a slow write").await;
 }
@@ -91,8 +91,7 @@ pub(crate) async fn flush_fails(bug: Option<&str>) {
         run.stack.set_wrapper(strace.words());
         // It may fail as early as at the start.
         if run.stack.restart().await.is_ok() {
-            let clients = run.clients();
-            assert_eq!(run.script.run(&clients).await, Progress::Broken, "{context}");
+            assert_eq!(run.go_on().await, Progress::Broken, "{context}");
             assert_eq!(run.stack.wait().await.unwrap(), Some(GAVE_UP), "{context}");
         }
         run.stack.kill().await.unwrap();
@@ -102,8 +101,7 @@ pub(crate) async fn flush_fails(bug: Option<&str>) {
 
         run.stack.set_wrapper(Vec::new());
         run.stack.restart().await.unwrap();
-        let clients = run.clients();
-        assert_eq!(run.script.run(&clients).await, Progress::Done, "{context}");
+        assert_eq!(run.go_on().await, Progress::Done, "{context}");
         assert_eq!(run.stack.stop().await.unwrap(), Some(0), "{context}");
         run.check(&context).await;
     }
@@ -120,9 +118,8 @@ pub(crate) async fn no_room(bug: Option<&str>) {
         let strace = strace.fail_at(Errno::NoSpace, from, FULL_FOR);
         run.stack.set_wrapper(strace.words());
         run.stack.restart().await.unwrap();
-        let clients = run.clients();
 
-        let progress = run.script.run(&clients).await;
+        let progress = run.go_on().await;
 
         assert_eq!(progress, Progress::Done, "{context}: {:?}", run.recorder.calls().last());
         assert!(strace.report().failed >= FULL_FOR, "{context}");

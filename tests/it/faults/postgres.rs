@@ -11,7 +11,7 @@ use tenantry_chaos::script::Progress;
 use tenantry_chaos::strace::Strace;
 use tenantry_chaos::{Postgres, Stack};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::sweep::{Fault, Moments, NEVER};
 use super::{Run, Template, copy};
@@ -28,8 +28,9 @@ const AT_ONCE: usize = 3;
 /// How often it is looked whether something was hit.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Lives of our server that a script may take: it may give up when its start is hit.
-const LIVES: usize = 4;
+/// How long our server may need for a life in which it comes through the script: it gives up at its
+/// start as often as it finds no PostgreSQL yet.
+const LIVES_WITHIN: Duration = Duration::from_mins(3);
 
 #[tokio::test]
 async fn postgres_killed_at_twenty_writes_of_its_log_loses_and_doubles_nothing() {
@@ -155,8 +156,10 @@ impl Cluster {
 
 /// Starts the server and goes through the script, in as many lives as that takes.
 async fn script(run: &mut Run) -> Progress {
-    for _ in 0..LIVES {
+    let until = Instant::now() + LIVES_WITHIN;
+    while Instant::now() < until {
         if !run.stack.is_running() && run.stack.restart().await.is_err() {
+            sleep(LOOK_EVERY).await;
             continue;
         }
         if run.script.run(&run.clients()).await == Progress::Done {

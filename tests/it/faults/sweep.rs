@@ -190,8 +190,7 @@ async fn unhit(template: &Template, target: Target, kind: &str) -> u32 {
     let strace = run.strace(target, Fault::Kill, kind, NEVER);
     run.stack.set_wrapper(strace.words());
     run.stack.restart().await.unwrap();
-    let clients = run.clients();
-    assert_eq!(run.script.run(&clients).await, Progress::Done, "{:?}", run.recorder.calls());
+    assert_eq!(run.go_on().await, Progress::Done, "{:?}", run.recorder.calls());
     run.check("unhit").await;
     let report = strace.report();
     assert!(!report.was_hit());
@@ -212,7 +211,7 @@ async fn struck_at(
     let strace = run.strace(target, fault, kind, nth);
     run.stack.set_wrapper(strace.words());
     let is_started = run.stack.restart().await.is_ok();
-    if is_started && run.script.run(&run.clients()).await == Progress::Broken {
+    if is_started && run.go_on().await == Progress::Broken {
         // Its end, and so the report of it, may come a moment after the broken connection.
         let last = run.recorder.calls().last().cloned();
         let code = run.stack.wait().await.unwrap_or_else(|_| panic!("{context}: {last:?}"));
@@ -228,8 +227,7 @@ async fn struck_at(
 
     run.stack.set_wrapper(Vec::new());
     run.stack.restart().await.unwrap();
-    let clients = run.clients();
-    let progress = run.script.run(&clients).await;
+    let progress = run.go_on().await;
     assert_eq!(progress, Progress::Done, "{context}: {:?}", run.recorder.calls().last());
     run.hold_lapses(&context).await;
     assert_eq!(run.stack.stop().await.unwrap(), Some(0), "{context}");
