@@ -19,7 +19,7 @@ use crate::privacy::keys::KeyRing;
 use crate::tenant::period::Cycle;
 use crate::tenant::plan::PlanName;
 use crate::tenant::quota::PlanChange;
-use crate::tenant::{CallContext, Idempotency, TenantError, Tenants};
+use crate::tenant::{CallContext, Idempotency, KeyOwner, TenantError, Tenants};
 
 /// How often the relay looks without being nudged.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -175,8 +175,9 @@ async fn deliver(deps: &IntentDeps, row: &IntentRow) -> Result<(), TenantError> 
     };
     let request = RequestId::generate(&*deps.clock);
     let key = row.id.to_string();
-    let context = CallContext::system(request, Deadline::after(DELIVER_WITHIN))
-        .with_idempotency(Idempotency::new(&deps.keys, ROUTE, &key, row.body.as_bytes()));
+    let context = CallContext::system(request, Deadline::after(DELIVER_WITHIN)).with_idempotency(
+        Idempotency::new(&deps.keys, KeyOwner::Intents, ROUTE, &key, row.body.as_bytes()),
+    );
     match intent {
         Intent::SetPlan { plan, cycle, when } => {
             deps.tenants.change_plan(row.tenant, &plan, cycle, when, context).await.map(drop)

@@ -39,7 +39,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-pub use self::call::{Answer, CallContext, Idempotency, TenantError};
+pub use self::call::{Answer, CallContext, Idempotency, KeyOwner, TenantError};
 pub use self::shell::{TenantDeps, TenantSettings};
 pub use self::tenants::{
     Advanced, Correction, Exceptions, FeatureStand, Happened, Tenants, WHEN_RECORDED,

@@ -35,25 +35,53 @@ impl CallContext {
     }
 }
 
+/// Who chose an idempotency key: what one of them calls an operation says nothing about the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// The tenant, for all of its calls together.
+    Tenant,
+    /// The operators of the installation.
+    Operator,
+    /// The relay of intents.
+    Intents,
+}
+
+impl KeyOwner {
+    /// What its keys are digested under; it stands behind digests in the journal for ever.
+    const fn scope(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Operator => "operator",
+            Self::Intents => "intent",
+        }
+    }
+}
+
 /// An idempotency key as it stands in the journal: two keyed digests, never the client's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Digest of route and key; the tenant is the scope that every lookup has anyway.
+    /// Digest of owner and key; the tenant is the scope that every lookup has anyway. The route is
+    /// no part of it: one key at two routes is one key with two requests.
     pub idem: String,
     /// Digest of route and canonical body (with the ids of the path, where the route has any).
     pub fp: String,
 }
 
 impl Idempotency {
-    /// Digests a client's key and the request that came with it.
+    /// Digests a key and the request that came with it.
     ///
     /// `canonical_body` is the parsed request written again, so that white space does not matter;
     /// for a route with an id in its path the id belongs in front of it.
-    pub fn new(keys: &KeyRing, route: &'static str, key: &str, canonical_body: &[u8]) -> Self {
-        let digest = |domain, last| keys.scoped_digest(domain, route, last);
+    pub fn new(
+        keys: &KeyRing,
+        owner: KeyOwner,
+        route: &'static str,
+        key: &str,
+        canonical_body: &[u8],
+    ) -> Self {
         Self {
-            idem: digest("idempotency-key", key.as_bytes()),
-            fp: digest("idempotency-fingerprint", canonical_body),
+            idem: keys.scoped_digest("idempotency-key", owner.scope(), key.as_bytes()),
+            fp: keys.scoped_digest("idempotency-fingerprint", route, canonical_body),
         }
     }
 }

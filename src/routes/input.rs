@@ -8,7 +8,7 @@ use http::header::HeaderName;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use tenantry_actors::ids::RequestId;
-use tenantry_actors::tenant::{CallContext, Idempotency};
+use tenantry_actors::tenant::{CallContext, Idempotency, KeyOwner};
 use tenantry_supervision::deadline::Deadline;
 
 use super::Web;
@@ -171,8 +171,9 @@ impl Call {
         key: Option<&str>,
         canonical_body: &[u8],
     ) -> CallContext {
-        let idempotency = key.map(|key| Idempotency::new(&web.keys, route, key, canonical_body));
-        self.passage.context(self.caller.0.actor(), idempotency)
+        let owner = KeyOwner::Tenant;
+        let named = |key| Idempotency::new(&web.keys, owner, route, key, canonical_body);
+        self.passage.context(self.caller.0.actor(), key.map(named))
     }
 }
 
@@ -185,8 +186,9 @@ impl OperatorCall {
         key: Option<&str>,
         canonical_body: &[u8],
     ) -> CallContext {
-        let idempotency = key.map(|key| Idempotency::new(&web.keys, route, key, canonical_body));
-        self.passage.context(Operator::ACTOR.to_owned(), idempotency)
+        let owner = KeyOwner::Operator;
+        let named = |key| Idempotency::new(&web.keys, owner, route, key, canonical_body);
+        self.passage.context(Operator::ACTOR.to_owned(), key.map(named))
     }
 }
 

@@ -27,7 +27,7 @@ async fn live(api: &Api) -> String {
     ] {
         let held = api.post_once("/api/reservations", key, &items("images", 5)).await.unwrap();
         let path = format!("/api/reservations/{}/{action}", held.body["id"].as_str().unwrap());
-        let settled = api.post_once(&path, key, &body).await.unwrap();
+        let settled = api.post_once(&path, &format!("{key}-{action}"), &body).await.unwrap();
         assert_eq!(settled.status, 200, "{settled:?}");
     }
     consumed.body["period"].as_str().unwrap().to_owned()

@@ -23,7 +23,7 @@ use crate::studio::slots::SlotPermit;
 use crate::tenant::plan::Catalogue;
 use crate::tenant::quota::Item;
 use crate::tenant::steps::{Artifact, StepName, StepResult};
-use crate::tenant::{CallContext, Idempotency, TenantDeps, TenantSettings, Tenants};
+use crate::tenant::{CallContext, Idempotency, KeyOwner, TenantDeps, TenantSettings, Tenants};
 
 /// What the studio does with a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +193,8 @@ impl House {
     }
 
     pub(super) fn keyed(&self, key: &str, body: &str) -> CallContext {
-        let key = Idempotency::new(&self.keys, "POST /test", key, body.as_bytes());
+        let owner = KeyOwner::Tenant;
+        let key = Idempotency::new(&self.keys, owner, "POST /test", key, body.as_bytes());
         self.context().with_idempotency(key)
     }
 
