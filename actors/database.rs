@@ -175,6 +175,12 @@ impl Database {
         Ok(SystemTx { tx: begin_on(&self.inner.background, begin).await? })
     }
 
+    /// Starts a transaction of a relay: each statement changes rows that are still as it needs them,
+    /// so that relays of two servers never fail for each other's sake.
+    pub(crate) async fn relay_tx(&self) -> Result<SystemTx, StoreError> {
+        self.projector_tx().await
+    }
+
     /// Starts a writing transaction that may touch the rows of `tenant` alone.
     pub async fn tenant_tx(&self, tenant: TenantId) -> Result<TenantTx, StoreError> {
         let begin = self.backend().begin_background_statement();

@@ -20,6 +20,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub use self::endpoints::{
 };
 pub use self::error::WebhookError;
 pub use self::kind::{EventKind, Subscription, UnknownEvent};
-pub(crate) use self::notice::Notice;
+pub(crate) use self::notice::{Notice, delivery_id, fingerprint};
 use self::relay::Relay;
 use self::target::{Guard, Lookup, SystemLookup};
 pub use self::target::{Reach, UrlFault};
@@ -52,6 +53,10 @@ const RETRY_AFTER: [Duration; 7] = [
 ];
 /// After how long without a success an endpoint is switched off.
 const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
+
+/// How often a change is made while other writers are in its way, and the pause between.
+const CHANGE_TRIES: u32 = 5;
+const CHANGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is configured about webhooks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,4 +107,18 @@ impl Webhooks {
         spawn("webhook-relay", &tasks, relay.run());
         Ok(Self { inner })
     }
+}
+
+/// Makes a change again while other writers are in its way: the relay settles attempts at the very
+/// rows that an owner changes.
+async fn undisturbed<T, F: Future<Output = Result<T, WebhookError>>>(
+    mut change: impl FnMut() -> F,
+) -> Result<T, WebhookError> {
+    for _ in 1..CHANGE_TRIES {
+        match change().await {
+            Err(error) if error.is_busy() => tokio::time::sleep(CHANGE_PAUSE).await,
+            other => return other,
+        }
+    }
+    change().await
 }

@@ -1,31 +1,17 @@
 //! Rows of events on their way to endpoints.
 
-use sqlx::Row as _;
-
-use super::{Session, StoreError, column};
+use super::{Session, StoreError};
 use crate::clock::Timestamp;
 use crate::ids::{DeliveryId, EndpointId, EventId, TenantId};
 
 mod listed;
 pub(super) mod owed;
+pub(crate) mod queues;
 
 pub(crate) use listed::{DeliveryRow, of_endpoint, one};
 
 const DELIVERIES: &str = "webhook_deliveries";
 
-// Of each endpoint a few at once, so that one with a long queue does not keep the others waiting.
-const CLAIM: &str = "UPDATE webhook_deliveries \
-     SET attempts = attempts + 1, due_at = $2, leased_until = $2 \
-     WHERE (tenant_id, id) IN ( \
-         SELECT tenant_id, id FROM ( \
-             SELECT tenant_id, id, due_at, ROW_NUMBER() OVER ( \
-                 PARTITION BY tenant_id, endpoint_id ORDER BY due_at, id) AS place \
-             FROM webhook_deliveries WHERE state = 'pending' AND due_at <= $1) AS due \
-         WHERE place <= $3 ORDER BY due_at LIMIT $4) \
-     AND state = 'pending' AND due_at <= $1 \
-     RETURNING tenant_id, id, endpoint_id, event_id, kind, body, attempts, step";
-const RELEASE: &str = "UPDATE webhook_deliveries SET due_at = $1, leased_until = NULL \
-     WHERE state = 'pending' AND leased_until IS NOT NULL";
 const DELIVERED: &str = "UPDATE webhook_deliveries SET state = 'delivered', tried_at = $4, \
      settled_at = $4, leased_until = NULL, last_status = $5, last_error = NULL \
      WHERE tenant_id = $1 AND id = $2 AND state = 'pending' AND attempts = $3";
@@ -38,17 +24,12 @@ const FAIL: &str = "UPDATE webhook_deliveries SET state = 'failed', tried_at = $
 const HAND_BACK: &str = "UPDATE webhook_deliveries \
      SET due_at = $4, leased_until = NULL, attempts = attempts - 1 \
      WHERE tenant_id = $1 AND id = $2 AND state = 'pending' AND attempts = $3";
-const PARK: &str = "UPDATE webhook_deliveries SET due_at = $4 \
-     WHERE tenant_id = $1 AND endpoint_id = $2 AND state = 'pending' AND due_at <= $3";
 const FAIL_ALL: &str = "UPDATE webhook_deliveries SET state = 'failed', settled_at = $3, \
      leased_until = NULL, last_error = $4 WHERE tenant_id = $1 AND endpoint_id = $2 AND state = 'pending'";
 const DELETE_OF: &str = "DELETE FROM webhook_deliveries WHERE tenant_id = $1 AND endpoint_id = $2";
 const RESEND: &str = "UPDATE webhook_deliveries SET state = 'pending', step = 0, due_at = $3, \
      leased_until = NULL, settled_at = NULL WHERE tenant_id = $1 AND id = $2";
-const NEXT_DUE: &str =
-    "SELECT MIN(due_at) AS due_at FROM webhook_deliveries WHERE state = 'pending'";
-const DEPTH: &str = "SELECT COUNT(*) AS depth FROM webhook_deliveries WHERE state = 'pending'";
-const PURGE: &str = "DELETE FROM webhook_deliveries WHERE settled_at < $1";
+const PURGE: &str = "DELETE FROM webhook_deliveries WHERE settled_at > 0 AND settled_at < $1";
 
 /// A delivery that the relay has taken.
 #[derive(Clone, Debug)]
@@ -71,50 +52,6 @@ pub(crate) struct Failed<'a> {
     pub(crate) at: Timestamp,
     pub(crate) status: Option<u16>,
     pub(crate) error: &'a str,
-}
-
-/// What may be taken at once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
-    /// Of one endpoint.
-    pub(crate) each: i64,
-    /// In all.
-    pub(crate) all: i64,
-}
-
-/// Takes deliveries that are due and puts them off until `lease_until`, should the relay die.
-pub(crate) async fn claim(
-    session: &mut impl Session,
-    now: Timestamp,
-    lease_until: Timestamp,
-    share: Share,
-) -> Result<Vec<Claimed>, StoreError> {
-    let query = sqlx::query(CLAIM)
-        .bind(now.as_micros())
-        .bind(lease_until.as_micros())
-        .bind(share.each)
-        .bind(share.all);
-    let rows = query.fetch_all(session.connection()).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Claimed {
-                tenant: column::parsed(row, DELIVERIES, "tenant_id")?,
-                id: column::parsed(row, DELIVERIES, "id")?,
-                endpoint: column::parsed(row, DELIVERIES, "endpoint_id")?,
-                event: column::parsed(row, DELIVERIES, "event_id")?,
-                kind: column::plain(row, "kind")?,
-                body: column::plain(row, "body")?,
-                attempts: column::plain(row, "attempts")?,
-                step: column::plain(row, "step")?,
-            })
-        })
-        .collect()
-}
-
-/// Makes due what a relay that died had taken.
-pub(crate) async fn release(session: &mut impl Session, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query(RELEASE).bind(now.as_micros()).execute(session.connection()).await?;
-    Ok(())
 }
 
 /// The receiver took it. Nothing changes if it was wanted anew meanwhile, or is gone.
@@ -185,22 +122,6 @@ pub(crate) async fn hand_back(
     Ok(())
 }
 
-/// Puts off everything of an endpoint that is due.
-pub(crate) async fn park(
-    session: &mut impl Session,
-    row: &Claimed,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<(), StoreError> {
-    let query = sqlx::query(PARK)
-        .bind(row.tenant.to_string())
-        .bind(row.endpoint.to_string())
-        .bind(now.as_micros())
-        .bind(until.as_micros());
-    query.execute(session.connection()).await?;
-    Ok(())
-}
-
 /// Ends everything that an endpoint is still owed.
 pub(crate) async fn fail_all(
     session: &mut impl Session,
@@ -242,17 +163,6 @@ pub(crate) async fn resend(
     Ok(())
 }
 
-/// When the next delivery is due.
-pub(crate) async fn next_due(session: &mut impl Session) -> Result<Option<Timestamp>, StoreError> {
-    let row = sqlx::query(NEXT_DUE).fetch_one(session.connection()).await?;
-    column::optional_time(&row, "due_at")
-}
-
-/// How many deliveries are owed.
-pub(crate) async fn depth(session: &mut impl Session) -> Result<i64, StoreError> {
-    Ok(sqlx::query(DEPTH).fetch_one(session.connection()).await?.try_get(0)?)
-}
-
 /// Removes deliveries that ended before a time.
 pub(crate) async fn purge(
     session: &mut impl Session,
@@ -265,10 +175,8 @@ pub(crate) async fn purge(
 /// Every statement of this family, for the test that prepares them all.
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    let mut all = vec![
-        CLAIM, RELEASE, DELIVERED, POSTPONE, FAIL, HAND_BACK, PARK, FAIL_ALL, DELETE_OF, RESEND,
-        NEXT_DUE, DEPTH, PURGE,
-    ];
+    let mut all = vec![DELIVERED, POSTPONE, FAIL, HAND_BACK, FAIL_ALL, DELETE_OF, RESEND, PURGE];
+    all.extend(queues::statements());
     all.extend(listed::statements());
     all.extend(owed::statements());
     all

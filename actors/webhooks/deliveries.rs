@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{WebhookError, Webhooks};
+use super::{WebhookError, Webhooks, undisturbed};
 use crate::clock::Timestamp;
 use crate::database::webhook_deliveries::{self, DeliveryRow};
 use crate::database::webhook_endpoints;
@@ -79,6 +79,17 @@ impl Webhooks {
         id: DeliveryId,
         client: &ClientInfo,
     ) -> Result<Delivery, WebhookError> {
+        let sent = undisturbed(|| self.resend_once(by, id, client)).await?;
+        self.inner.wake.notify_one();
+        Ok(sent)
+    }
+
+    async fn resend_once(
+        &self,
+        by: &Principal,
+        id: DeliveryId,
+        client: &ClientInfo,
+    ) -> Result<Delivery, WebhookError> {
         let deps = &self.inner.deps;
         let now = deps.clock.now();
         let mut tx = deps.database.system_tx().await?;
@@ -92,7 +103,6 @@ impl Webhooks {
         self.record(&mut tx, by, client, Action::DeliveryResent, &id.to_string()).await?;
         let row = webhook_deliveries::one(&mut tx, by.tenant, id).await?;
         tx.commit().await?;
-        self.inner.wake.notify_one();
         Ok(delivery(row.ok_or(WebhookError::NotFound)?))
     }
 }

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 
 use super::kind::Subscription;
 use super::signature::Secrets;
-use super::{WebhookError, Webhooks, target};
+use super::{WebhookError, Webhooks, target, undisturbed};
 use crate::clock::Timestamp;
 use crate::database::webhook_deliveries;
 use crate::database::webhook_endpoints::{self, EndpointRow};
@@ -134,6 +134,17 @@ impl Webhooks {
         if let Some(url) = &change.url {
             target::check(url, deps.settings.reach)?;
         }
+        undisturbed(|| self.change_once(by, id, &change, client)).await
+    }
+
+    async fn change_once(
+        &self,
+        by: &Principal,
+        id: EndpointId,
+        change: &EndpointChange,
+        client: &ClientInfo,
+    ) -> Result<Endpoint, WebhookError> {
+        let deps = &self.inner.deps;
         let now = deps.clock.now();
         let cipher = deps.keys.tenant_cipher(by.tenant).await?;
         let mut tx = deps.database.system_tx().await?;
@@ -173,6 +184,15 @@ impl Webhooks {
         id: EndpointId,
         client: &ClientInfo,
     ) -> Result<(), WebhookError> {
+        undisturbed(|| self.remove_once(by, id, client)).await
+    }
+
+    async fn remove_once(
+        &self,
+        by: &Principal,
+        id: EndpointId,
+        client: &ClientInfo,
+    ) -> Result<(), WebhookError> {
         let mut tx = self.inner.deps.database.system_tx().await?;
         if !webhook_endpoints::delete(&mut tx, by.tenant, id).await? {
             return Err(WebhookError::NotFound);
@@ -193,6 +213,16 @@ impl Webhooks {
         if overlap_s > OVERLAP_MAX_S {
             return Err(WebhookError::Overlap { max_s: OVERLAP_MAX_S });
         }
+        undisturbed(|| self.rotate_once(by, id, overlap_s, client)).await
+    }
+
+    async fn rotate_once(
+        &self,
+        by: &Principal,
+        id: EndpointId,
+        overlap_s: u64,
+        client: &ClientInfo,
+    ) -> Result<(SecretString, Timestamp), WebhookError> {
         let deps = &self.inner.deps;
         let now = deps.clock.now();
         let until = now.plus_s(overlap_s);

@@ -6,47 +6,42 @@
 //!          | failed                  the schedule is over, or the endpoint off or gone
 //! ```
 //!
-//! Taking a delivery puts it off by a lease, so a relay that dies leaves it to the next one. An
-//! endpoint that hangs holds a few places and no more; one that fails again and again is left alone by
-//! its own breaker, and switched off after days without a success.
+//! Taking a delivery puts it off by a lease, so a relay that dies leaves it to the next one. It goes
+//! from tenant to tenant and takes the oldest of each endpoint: a long queue costs its own endpoint
+//! alone, and one that hangs holds a few places of its tenant's share. One that fails again and
+//! again is left alone by its own breaker, and switched off after days without a success.
 
+mod places;
 mod settle;
+mod take;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use quick_cache::sync::Cache;
 use tenantry_supervision::spawn::spawn;
 use tenantry_supervision::{Breaker, BreakerError, BreakerSettings};
 use tokio::time::Instant;
 
+use self::places::Places;
 use super::client::{ATTEMPT_TIMEOUT, Message, NotTaken, Sender, Taken};
 use super::endpoints::open_url;
 use super::signature::Secrets;
 use super::target::Guard;
-use super::{Inner, WebhookError};
+use super::{Inner, WebhookError, undisturbed};
 use crate::clock::Timestamp;
-use crate::database::webhook_deliveries::{self as rows, Claimed, Share};
+use crate::database::webhook_deliveries::queues;
+use crate::database::webhook_deliveries::{self as rows, Claimed};
 use crate::database::webhook_endpoints::{self, EndpointRow};
 use crate::database::{Backend, StoreError};
-use crate::ids::EndpointId;
+use crate::ids::{EndpointId, TenantId};
 
 /// How often the outbox is looked at when nobody rings.
 const POLL_EVERY: Duration = Duration::from_millis(250);
-/// Attempts under way at once, in all and to one endpoint.
-const UNDER_WAY_MAX: usize = 64;
-const UNDER_WAY_EACH: usize = 4;
-/// How long a taken delivery is put off: longer than its attempt can take.
-const LEASE: Duration = Duration::from_secs(ATTEMPT_TIMEOUT.as_secs() + 15);
-/// When a delivery is looked at again whose endpoint had no place left, in seconds.
-const CROWDED_S: u64 = 1;
-/// How often an attempt's outcome is written while others write, and the pause between.
-const SETTLE_TRIES: u32 = 5;
-const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+/// How long it is not looked at again, however often somebody rings: what comes meanwhile is taken
+/// together.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Failures in a row before an endpoint is left alone, and for how long at first and at most.
 const FAILURES: u32 = 5;
 const OPEN_FOR: Duration = Duration::from_secs(30);
@@ -57,12 +52,15 @@ const BREAKERS_MAX: usize = 10_000;
 const KEEP: Duration = Duration::from_hours(35 * 24);
 /// How often they are removed.
 const PURGE_EVERY: Duration = Duration::from_mins(10);
+/// How often the outbox is measured, and what was refused is settled.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How long the mail about an endpoint that was switched off is tried, in seconds.
 const MAIL_S: u64 = 3 * 24 * 60 * 60;
 
 const OUTBOX_DEPTH: &str = "tenantry_webhook_outbox_depth";
 const ATTEMPTS_TOTAL: &str = "tenantry_webhook_attempts_total";
 const ATTEMPT_SECONDS: &str = "tenantry_webhook_attempt_duration_seconds";
+const REFUSED_TOTAL: &str = "tenantry_webhook_deliveries_refused_total";
 const DISABLED_TOTAL: &str = "tenantry_webhook_endpoints_disabled_total";
 
 /// Describes the metrics to the recorder.
@@ -70,6 +68,11 @@ pub(super) fn describe() {
     describe_gauge!(OUTBOX_DEPTH, Unit::Count, "Webhooks that wait to be delivered.");
     describe_counter!(ATTEMPTS_TOTAL, Unit::Count, "Attempts to deliver a webhook.");
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "Time of an attempt to deliver a webhook.");
+    describe_counter!(
+        REFUSED_TOTAL,
+        Unit::Count,
+        "Deliveries that failed at once: too many waited for their endpoint."
+    );
     describe_counter!(DISABLED_TOTAL, Unit::Count, "Endpoints that were switched off by us.");
 }
 
@@ -78,8 +81,9 @@ pub(super) struct Relay {
     inner: Arc<Inner>,
     sender: Sender,
     breakers: Cache<EndpointId, Breaker>,
-    /// How many attempts are under way to each endpoint.
-    under_way: Mutex<HashMap<EndpointId, usize>>,
+    places: Mutex<Places>,
+    /// The tenant after which the next look begins.
+    turn: Mutex<Option<TenantId>>,
 }
 
 /// What became of an attempt.
@@ -92,31 +96,11 @@ enum Outcome {
     Void,
 }
 
-/// The right to make one attempt; dropping it makes room for the next.
-struct Place {
-    relay: Arc<Relay>,
-    endpoint: EndpointId,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut under_way = self.relay.under_way();
-        if let Some(count) = under_way.get_mut(&self.endpoint) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                under_way.remove(&self.endpoint);
-            }
-        }
-        drop(under_way);
-        self.relay.inner.wake.notify_one();
-    }
-}
-
 impl Relay {
     pub(super) fn new(inner: Arc<Inner>, guard: Guard) -> Result<Self, WebhookError> {
         let sender = Sender::new(guard).map_err(WebhookError::Sender)?;
-        let (breakers, under_way) = (Cache::new(BREAKERS_MAX), Mutex::default());
-        Ok(Self { inner, sender, breakers, under_way })
+        let breakers = Cache::new(BREAKERS_MAX);
+        Ok(Self { inner, sender, breakers, places: Mutex::default(), turn: Mutex::default() })
     }
 
     /// Runs until cancelled; what is under way then comes to its end as a task of its own.
@@ -126,7 +110,9 @@ impl Relay {
         }
         let tasks = self.inner.deps.tasks.clone();
         let mut purge_at = Instant::now() + PURGE_EVERY;
+        let mut measure_at = Instant::now();
         while !tasks.is_cancelled() {
+            let looked_at = Instant::now();
             let taken = self.take().await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "the outbox of webhooks cannot be read");
                 Vec::new()
@@ -137,17 +123,23 @@ impl Relay {
                 spawn("webhook-attempt", &tasks, async move {
                     relay.deliver(&row).await;
                     drop(place);
+                    relay.inner.wake.notify_one();
                 });
             }
-            if purge_at <= Instant::now() {
-                purge_at = Instant::now() + PURGE_EVERY;
-                if let Err(error) = self.purge().await {
-                    tracing::warn!(%error, "old deliveries could not be removed");
-                }
+            if measure_at <= looked_at {
+                measure_at = looked_at + MEASURE_EVERY;
+                let measured = self.measure().await;
+                warn_of(measured, "the outbox of webhooks cannot be measured");
+            }
+            if purge_at <= looked_at {
+                purge_at = looked_at + PURGE_EVERY;
+                warn_of(self.purge().await, "old deliveries could not be removed");
             }
             tokio::select! {
                 () = tasks.cancelled() => {}
-                () = self.inner.wake.notified() => {}
+                () = self.inner.wake.notified() => {
+                    tokio::time::sleep_until(looked_at + LOOK_AGAIN_AFTER).await;
+                }
                 () = tokio::time::sleep(POLL_EVERY) => {}
             }
         }
@@ -161,66 +153,15 @@ impl Relay {
             return Ok(());
         }
         let mut tx = deps.database.system_tx().await?;
-        rows::release(&mut tx, deps.clock.now()).await?;
+        queues::release(&mut tx, deps.clock.now()).await?;
         tx.commit().await
-    }
-
-    /// Takes what is due, as far as there are places.
-    async fn take(self: &Arc<Self>) -> Result<Vec<(Claimed, Place)>, StoreError> {
-        let deps = &self.inner.deps;
-        let now = deps.clock.now();
-        let free = UNDER_WAY_MAX.saturating_sub(self.under_way().values().sum());
-        let mut reader = deps.database.reader().await?;
-        let due = rows::next_due(&mut reader).await?;
-        if due.is_none() {
-            gauge!(OUTBOX_DEPTH).set(0.0);
-        }
-        if free == 0 || due.is_none_or(|due| due > now) {
-            return Ok(Vec::new());
-        }
-        let depth = rows::depth(&mut reader).await?;
-        gauge!(OUTBOX_DEPTH).set(f64::from(u32::try_from(depth).unwrap_or(u32::MAX)));
-        drop(reader);
-        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let share = Share { each: count(UNDER_WAY_EACH), all: count(free) };
-        let mut tx = deps.database.system_tx().await?;
-        let claimed = rows::claim(&mut tx, now, now.plus_s(LEASE.as_secs()), share).await?;
-        let mut taken = Vec::with_capacity(claimed.len());
-        for row in claimed {
-            match self.enter(row.endpoint) {
-                Some(place) => taken.push((row, place)),
-                None => rows::hand_back(&mut tx, &row, now.plus_s(CROWDED_S)).await?,
-            }
-        }
-        tx.commit().await?;
-        Ok(taken)
-    }
-
-    fn enter(self: &Arc<Self>, endpoint: EndpointId) -> Option<Place> {
-        let mut under_way = self.under_way();
-        let count = under_way.entry(endpoint).or_default();
-        if *count >= UNDER_WAY_EACH {
-            return None;
-        }
-        *count += 1;
-        Some(Place { relay: Arc::clone(self), endpoint })
-    }
-
-    fn under_way(&self) -> MutexGuard<'_, HashMap<EndpointId, usize>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes one attempt and settles it.
     async fn deliver(&self, row: &Claimed) {
         let result = async {
             let outcome = self.attempt(row).await?;
-            for _ in 1..SETTLE_TRIES {
-                match self.settle(row, &outcome).await {
-                    Err(error) if error.is_busy() => tokio::time::sleep(SETTLE_PAUSE).await,
-                    other => return other,
-                }
-            }
-            self.settle(row, &outcome).await
+            undisturbed(|| self.settle(row, &outcome)).await
         };
         if let Err(error) = result.await {
             // Its lease ends, and it is tried again.
@@ -278,9 +219,16 @@ impl Relay {
         let deps = &self.inner.deps;
         let keep = i64::try_from(KEEP.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::from_micros(deps.clock.now().as_micros().saturating_sub(keep));
-        let mut tx = deps.database.system_tx().await?;
+        let mut tx = deps.database.relay_tx().await?;
         rows::purge(&mut tx, before).await?;
+        queues::delete_orphans(&mut tx).await?;
         tx.commit().await
+    }
+}
+
+fn warn_of(result: Result<(), StoreError>, what: &'static str) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what}");
     }
 }
 

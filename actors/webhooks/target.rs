@@ -22,14 +22,24 @@ const PUBLIC_PORTS: [u16; 2] = [443, 8_443];
 const LOCAL_SUFFIXES: [&str; 6] =
     ["localhost", "local", "internal", "intranet", "lan", "home.arpa"];
 
+/// The name of this machine, and what its other names end with.
+const OWN_NAME: &str = "localhost";
+
 /// How far webhooks may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
     /// Over https to public addresses alone.
     #[default]
     Public,
-    /// Also without encryption, and to this machine and its network. For development.
+    /// Also without encryption, on any port and to this machine. For development.
     Local,
+}
+
+impl Reach {
+    /// Whether an address may be connected to.
+    fn includes(self, address: IpAddr) -> bool {
+        is_public(address) || (self == Self::Local && address.is_loopback())
+    }
 }
 
 /// What is wrong with an endpoint's address.
@@ -74,18 +84,22 @@ pub(super) fn check(text: &str, reach: Reach) -> Result<Url, UrlFault> {
         return Err(UrlFault::Extras);
     }
     let host = url.host_str().ok_or(UrlFault::Malformed)?;
-    if reach == Reach::Local {
-        return Ok(url);
-    }
-    if !url.port_or_known_default().is_some_and(|port| PUBLIC_PORTS.contains(&port)) {
+    let is_usual = url.port_or_known_default().is_some_and(|port| PUBLIC_PORTS.contains(&port));
+    if reach == Reach::Public && !is_usual {
         return Err(UrlFault::Port);
     }
     // `https://2130706433` and `https://0x7f.1` were made plain addresses by the parser.
     let is_allowed = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(address) => is_public(address),
-        Err(_) => is_public_name(host),
+        Ok(address) => reach.includes(address),
+        Err(_) => is_public_name(host) || (reach == Reach::Local && is_own_name(host)),
     };
     if is_allowed { Ok(url) } else { Err(UrlFault::NotPublic) }
+}
+
+/// A name of this machine.
+fn is_own_name(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == OWN_NAME || host.strip_suffix(OWN_NAME).is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// A name with a dot in it that is not reserved for private use.
@@ -180,7 +194,7 @@ impl Resolve for Guard {
         let found = self.lookup.addresses(name.as_str().to_owned());
         Box::pin(async move {
             let mut addresses = found.await?;
-            addresses.retain(|address| reach == Reach::Local || is_public(*address));
+            addresses.retain(|address| reach.includes(*address));
             if addresses.is_empty() {
                 return Err(NotPublic.into());
             }
@@ -280,8 +294,29 @@ mod tests {
     }
 
     #[test]
-    fn development_may_reach_this_machine() {
-        assert!(check("http://127.0.0.1:4000/hook", Reach::Local).is_ok());
-        assert!(check("ftp://127.0.0.1", Reach::Local).is_err());
+    fn development_may_reach_this_machine_and_no_other_behind_the_walls() {
+        for good in [
+            "http://127.0.0.1:4000/hook",
+            "http://localhost:4000/hook",
+            "http://hooks.localhost:4000",
+            "http://[::1]:4000/hook",
+            "http://example.com:8080/hook",
+        ] {
+            assert!(check(good, Reach::Local).is_ok(), "{good}");
+        }
+        for (bad, fault) in [
+            ("ftp://127.0.0.1", UrlFault::Scheme),
+            ("http://10.0.0.1/hook", UrlFault::NotPublic),
+            ("http://169.254.169.254/latest", UrlFault::NotPublic),
+            ("http://[fd00:ec2::254]/latest", UrlFault::NotPublic),
+            ("http://[::ffff:10.0.0.1]", UrlFault::NotPublic),
+            ("http://metadata.google.internal", UrlFault::NotPublic),
+            ("http://database:5432", UrlFault::NotPublic),
+            ("http://notlocalhost", UrlFault::NotPublic),
+        ] {
+            assert_eq!(check(bad, Reach::Local).unwrap_err(), fault, "{bad}");
+        }
+        assert!(!Reach::Local.includes("169.254.169.254".parse().unwrap()));
+        assert!(Reach::Local.includes("127.0.0.1".parse().unwrap()));
     }
 }

@@ -20,7 +20,7 @@ impl Relay {
     ) -> Result<(), WebhookError> {
         let deps = &self.inner.deps;
         let now = deps.clock.now();
-        let mut tx = deps.database.system_tx().await?;
+        let mut tx = deps.database.relay_tx().await?;
         match outcome {
             Outcome::Delivered(taken) => {
                 rows::delivered(&mut tx, row, now, taken.status).await?;
@@ -30,7 +30,6 @@ impl Relay {
             Outcome::LeftAlone(wait) => {
                 let until = now.checked_add(*wait).unwrap_or(now);
                 rows::hand_back(&mut tx, row, until).await?;
-                rows::park(&mut tx, row, now, until).await?;
             }
             Outcome::Void => {
                 let failed = Failed { at: now, status: None, error: ENDPOINT_DISABLED };

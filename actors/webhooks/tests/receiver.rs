@@ -1,5 +1,6 @@
 //! A receiver of webhooks over TCP: it remembers every request and answers as it is told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,26 @@ enum Answer {
 struct Shared {
     seen: Mutex<Vec<Hook>>,
     answer: Mutex<Answer>,
+    /// Requests that wait for their answer, now and at the most so far.
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// A request that waits for its answer.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn of(shared: &Arc<Shared>) -> Self {
+        let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most.fetch_max(open, Ordering::SeqCst);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The running receiver.
@@ -49,7 +70,12 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let answer = Mutex::new(Answer::Status("200 OK".to_owned()));
-        let shared = Arc::new(Shared { seen: Mutex::default(), answer });
+        let shared = Arc::new(Shared {
+            seen: Mutex::default(),
+            answer,
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        });
         let (kept, owner) = (Arc::clone(&shared), tasks.clone());
         spawn("receiver", tasks, async move {
             loop {
@@ -76,6 +102,11 @@ impl Receiver {
 
     pub(super) fn seen(&self) -> Vec<Hook> {
         self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// How many requests waited for their answer at once, at the most.
+    pub(super) fn most_at_once(&self) -> usize {
+        self.shared.most.load(Ordering::SeqCst)
     }
 
     /// Waits until so many requests came.
@@ -109,14 +140,21 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         return;
     }
     hook.body = String::from_utf8(body).unwrap();
+    let open = Open::of(&shared);
     shared.seen.lock().unwrap().push(hook);
     let answer = shared.answer.lock().unwrap().clone();
     match answer {
         Answer::Status(status) => {
             let text =
                 format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            // Before the answer: who has it may send the next one.
+            drop(open);
             let _ = stream.write_all(text.as_bytes()).await;
         }
-        Answer::Never => std::future::pending().await,
+        // Until the sender goes away.
+        Answer::Never => {
+            let _ = stream.read(&mut [0]).await;
+            drop(open);
+        }
     }
 }
