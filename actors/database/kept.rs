@@ -5,6 +5,8 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::{Session, StoreError};
+use crate::clock::Timestamp;
+use crate::webhooks;
 
 const USAGE_DAYS: &str = "SELECT tenant_id, meter, day_at, amount FROM usage_days \
      WHERE (tenant_id, meter, day_at) > ($1, $2, $3) \
@@ -19,6 +21,9 @@ const EVENTS: &str = "SELECT tenant_id, digest, seq, used_at FROM event_keys \
      WHERE (tenant_id, digest) > ($1, $2) ORDER BY tenant_id, digest LIMIT $3";
 const ALERTS: &str = "SELECT id, facts, created_at FROM mail_outbox \
      WHERE kind = 'usage_threshold' AND id > $1 ORDER BY id LIMIT $2";
+const WEBHOOKS: &str = "SELECT tenant_id, id, endpoint_id, event_id, kind, once, seq, body, \
+     created_at FROM webhook_deliveries \
+     WHERE (tenant_id, id) > ($1, $2) ORDER BY tenant_id, id LIMIT $3";
 const SNAPSHOTS: &str = "SELECT tenant_id, seq, hash FROM snapshots \
      WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2";
 const FAILURES: &str = "SELECT tenant_id, seq, reason FROM projection_failures \
@@ -44,6 +49,8 @@ pub(crate) enum Table {
     Events,
     /// By entry: the facts and when it was made.
     Alerts,
+    /// By entry and event: what is told to each endpoint.
+    Webhooks,
     /// One a tenant: the entry and its hash.
     Snapshots,
     /// By entry: why it could not be projected.
@@ -60,6 +67,7 @@ impl Table {
         Self::Keys,
         Self::Events,
         Self::Alerts,
+        Self::Webhooks,
         Self::Snapshots,
         Self::Failures,
         Self::Runs,
@@ -74,6 +82,7 @@ impl Table {
             Self::Keys => "idempotency_keys",
             Self::Events => "event_keys",
             Self::Alerts => "mail_outbox",
+            Self::Webhooks => "webhook_deliveries",
             Self::Snapshots => "snapshots",
             Self::Failures => "projection_failures",
             Self::Runs => "mark_runs",
@@ -88,6 +97,7 @@ impl Table {
             Self::Keys => KEYS,
             Self::Events => EVENTS,
             Self::Alerts => ALERTS,
+            Self::Webhooks => WEBHOOKS,
             Self::Snapshots => SNAPSHOTS,
             Self::Failures => FAILURES,
             Self::Runs => RUNS,
@@ -140,7 +150,7 @@ pub(crate) async fn page(
     };
     let query = match table {
         Table::UsageDays => query.bind(after.text.as_str()).bind(after.number),
-        Table::Jobs | Table::Wakeups | Table::Keys | Table::Events => {
+        Table::Jobs | Table::Wakeups | Table::Keys | Table::Events | Table::Webhooks => {
             query.bind(after.text.as_str())
         }
         Table::Failures | Table::Runs => query.bind(after.number),
@@ -187,6 +197,10 @@ fn read(table: Table, row: &AnyRow) -> Result<Kept, StoreError> {
             let value = format!("{} {}", number(2)?, facts.unwrap_or_default());
             (tenant.to_owned(), seq.to_owned(), 0, seq.to_owned(), value)
         }
+        Table::Webhooks => {
+            let (id, key, value) = delivery(row)?;
+            (first, id, 0, key, value)
+        }
         Table::Snapshots => {
             let value = format!("{} {}", number(1)?, text(2)?);
             (first, String::new(), 0, String::new(), value)
@@ -202,6 +216,27 @@ fn read(table: Table, row: &AnyRow) -> Result<Kept, StoreError> {
     };
     let place = Place { tenant: tenant.clone(), text: place_text, number: place_number };
     Ok(Kept { tenant, key, value, place })
+}
+
+/// The id of a delivery, the event that it is about, and what it tells.
+fn delivery(row: &AnyRow) -> Result<(String, String, String), StoreError> {
+    let (id, event, kind): (String, String, String) =
+        (row.try_get("id")?, row.try_get("event_id")?, row.try_get("kind")?);
+    let (once, seq, body): (String, i64, String) =
+        (row.try_get("once")?, row.try_get("seq")?, row.try_get("body")?);
+    let at: i64 = row.try_get("created_at")?;
+    let (tenant, endpoint): (String, String) =
+        (row.try_get("tenant_id")?, row.try_get("endpoint_id")?);
+    let named = tenant.parse().ok().zip(endpoint.parse().ok()).map(|(tenant, endpoint)| {
+        let at = Timestamp::from_micros(at);
+        webhooks::delivery_id(tenant, (&kind, &once), at, endpoint).to_string()
+    });
+    let mut value = webhooks::fingerprint(&event, at, &body);
+    if named.as_ref() != Some(&id) {
+        // Two names for one message would be two messages to its receiver.
+        value += " under another id";
+    }
+    Ok((id, format!("{seq} {kind} {once}"), value))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a line of the journal tells endpoints: computed without the database, from the line alone.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use super::EventKind;
@@ -12,6 +13,9 @@ use crate::tenant::period::PeriodName;
 use crate::tenant::plan::PlanName;
 use crate::tenant::quota::{Charge, Closed, Fact};
 use crate::tenant::steps::{JobFact, JobState};
+
+/// Bytes of a delivery's fingerprint: enough to tell any two apart.
+const FINGERPRINT_BYTES: usize = 16;
 
 /// Something that endpoints may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +60,18 @@ impl Notice {
 
     /// Names the event, the same each time that its entry is projected.
     pub(crate) fn event(&self, tenant: TenantId) -> EventId {
-        EventId::derived(self.at, &self.bytes(tenant, "event"))
+        EventId::derived(self.at, &bytes(tenant, self.kind.as_str(), &self.once, "event"))
     }
 
     /// Names the event's way to one endpoint, likewise.
     pub(crate) fn delivery(&self, tenant: TenantId, endpoint: EndpointId) -> DeliveryId {
-        DeliveryId::derived(self.at, &self.bytes(tenant, &endpoint.to_string()))
+        delivery_id(tenant, (self.kind.as_str(), &self.once), self.at, endpoint)
+    }
+
+    /// Digests what every delivery of the event has in common.
+    pub(crate) fn fingerprint(&self, tenant: TenantId) -> String {
+        let event = self.event(tenant).to_string();
+        fingerprint(&event, self.at.as_micros(), &self.body(tenant))
     }
 
     /// Writes what is sent, byte for byte.
@@ -76,18 +86,38 @@ impl Notice {
         })
         .to_string()
     }
+}
 
-    fn bytes(&self, tenant: TenantId, what: &str) -> [u8; 10] {
-        let mut context = Context::new(&SHA256);
-        context.update(&tenant.bits().to_be_bytes());
-        for part in [self.kind.as_str(), &self.once, what] {
-            context.update(part.as_bytes());
-            context.update(b"\n");
-        }
-        let mut bytes = [0; 10];
-        bytes.copy_from_slice(&context.finish().as_ref()[..10]);
-        bytes
+/// Names the way of an event to one endpoint, told by its kind and the word for which it is told
+/// once.
+pub(crate) fn delivery_id(
+    tenant: TenantId,
+    (kind, once): (&str, &str),
+    at: Timestamp,
+    endpoint: EndpointId,
+) -> DeliveryId {
+    DeliveryId::derived(at, &bytes(tenant, kind, once, &endpoint.to_string()))
+}
+
+/// Digests what every delivery of an event has in common.
+pub(crate) fn fingerprint(event: &str, at: i64, body: &str) -> String {
+    let mut context = Context::new(&SHA256);
+    context.update(event.as_bytes());
+    context.update(&at.to_be_bytes());
+    context.update(body.as_bytes());
+    HEXLOWER.encode(&context.finish().as_ref()[..FINGERPRINT_BYTES])
+}
+
+fn bytes(tenant: TenantId, kind: &str, once: &str, what: &str) -> [u8; 10] {
+    let mut context = Context::new(&SHA256);
+    context.update(&tenant.bits().to_be_bytes());
+    for part in [kind, once, what] {
+        context.update(part.as_bytes());
+        context.update(b"\n");
     }
+    let mut bytes = [0; 10];
+    bytes.copy_from_slice(&context.finish().as_ref()[..10]);
+    bytes
 }
 
 fn of_usage(fact: &Fact) -> Vec<Told> {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::ids::{JobId, ReservationId};
+use crate::ids::{EndpointId, JobId, ReservationId, TenantId};
 use crate::journal::testing::consumed;
 use crate::journal::verify::Limits;
 use crate::tenant::quota::Fact;
@@ -44,6 +44,7 @@ async fn fill(server: &Server, tenants: u128) {
     let mut scribe = Scribe::default();
     for number in 1..=tenants {
         let tenant = tenant(number);
+        server.database.tamper(&endpoint_of(tenant)).await;
         let incarnation = server.journal.activate(tenant).await.unwrap().incarnation;
         let (mut last, mut third) = (None, None);
         for (index, (body, idem)) in bodies().into_iter().enumerate() {
@@ -57,13 +58,23 @@ async fn fill(server: &Server, tenants: u128) {
     }
 }
 
-const TABLES: [&str; 8] = [
+/// Names a place that the tenant is told everything at.
+fn endpoint_of(tenant: TenantId) -> String {
+    let endpoint = EndpointId::from_bits(1);
+    format!(
+        "INSERT INTO webhook_endpoints (tenant_id, id, url_sealed, secrets_sealed, events, \
+         created_by, created_at) VALUES ('{tenant}', '{endpoint}', '', '', '*', 'usr_x', 0)"
+    )
+}
+
+const TABLES: [&str; 9] = [
     "chunks",
     "usage_days",
     "jobs",
     "wakeups",
     "idempotency_keys",
     "mail_outbox",
+    "webhook_deliveries",
     "snapshots",
     "mark_runs",
 ];
@@ -105,6 +116,23 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("DELETE FROM mail_outbox", "mail_outbox", "2: it says nothing"),
     ("UPDATE mail_outbox SET facts = replace(facts, '80', '99')", "mail_outbox", "99"),
     ("UPDATE mail_outbox SET id = replace(id, '-2', '-5')", "mail_outbox", "5: it says 2 {"),
+    (
+        "UPDATE webhook_deliveries SET body = replace(body, '80', '99')",
+        "webhook_deliveries",
+        "2 usage.threshold_reached 2: it says",
+    ),
+    ("UPDATE webhook_deliveries SET seq = 3", "webhook_deliveries", "the log says nothing"),
+    ("UPDATE webhook_deliveries SET kind = 'job.failed'", "webhook_deliveries", "2 job.failed 2"),
+    ("UPDATE webhook_deliveries SET event_id = id", "webhook_deliveries", "2: it says"),
+    ("UPDATE webhook_deliveries SET created_at = 9", "webhook_deliveries", "2: it says"),
+    ("UPDATE webhook_deliveries SET id = id || '0'", "webhook_deliveries", "under another id"),
+    (
+        "INSERT INTO webhook_deliveries SELECT 'nobody', id, endpoint_id, event_id, kind, once, \
+         seq, body, state, attempts, step, due_at, leased_until, created_at, tried_at, settled_at, \
+         last_status, last_error FROM webhook_deliveries WHERE tenant_id LIKE '%2%'",
+        "webhook_deliveries",
+        "`nobody`",
+    ),
     ("UPDATE snapshots SET seq = 4", "snapshots", "it says 4 "),
     ("UPDATE snapshots SET seq = 7", "snapshots", "no entry 7"),
     (
@@ -135,6 +163,23 @@ async fn every_difference_in_every_table_is_found() {
             server.database.tamper(&restore).await;
         }
         server.database.tamper("DELETE FROM projection_failures").await;
+        assert_eq!(server.verify().await.fault, None, "{change}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_is_gone_or_went_on_is_no_difference() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&folder).await;
+    fill(&server, 2).await;
+
+    for change in [
+        "UPDATE webhook_deliveries SET state = 'failed', attempts = 9, last_error = 'status'",
+        "DELETE FROM webhook_endpoints",
+        "DELETE FROM webhook_deliveries",
+    ] {
+        server.database.tamper(change).await;
         assert_eq!(server.verify().await.fault, None, "{change}");
     }
     server.stop().await;

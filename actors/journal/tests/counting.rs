@@ -106,3 +106,24 @@ async fn events_of_before_there_were_marks_are_found_compared_and_forgotten() {
     assert_eq!(left, HashSet::from([digest(29)]));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn an_event_that_two_entries_count_is_named_also_in_turns() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(&folder).await;
+    let mut scribe = Scribe::default();
+    let incarnation = server.journal.activate(tenant(1)).await.unwrap().incarnation;
+    let mut last = None;
+    for events in [[(1, 1, 0), (2, 1, 0)], [(3, 1, 0), (4, 1, 0)], [(5, 1, 0), (2, 1, 0)]] {
+        let line = scribe.line_of(tenant(1), recorded(&events), None);
+        last = Some(server.commit(&incarnation, line).await);
+    }
+    server.journal.wait_projected(last.unwrap()).await;
+
+    for limits in [Limits::default(), Limits { tenants: 1, keys: 1 }] {
+        let fault = server.verify_within(limits).await.fault.unwrap().to_string();
+        let said = format!("{}, entry 3: it counts event {}, which", tenant(1), digest(2));
+        assert!(fault.starts_with(&said) && fault.contains("entry 1 counts"), "{fault}");
+    }
+    server.stop().await;
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Limits;
 use super::window::Window;
+use super::{Limits, Wrong};
 use crate::clock::Timestamp;
 use crate::database::kept::Table;
 use crate::ids::TenantId;
@@ -14,10 +14,24 @@ use crate::journal::entry::EntryHash;
 use crate::journal::events::events_of;
 use crate::journal::recover::KEEP_KEYS_FOR;
 use crate::mail::KEEP_SETTLED_FOR;
+use crate::tenant::quota::EventDigest;
 
 /// What the names of events and of keys begin with, where both stand together.
 const EVENT_MARK: char = 'e';
 const KEY_MARK: char = 'k';
+const COUNTED_MARK: char = 'c';
+const WEBHOOK_MARK: char = 'w';
+/// How long an event counts once at the least, whichever period it is of.
+const KEEP_EVENTS_FOR: Duration = Duration::from_hours(24 * 35);
+
+/// What stands under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Named {
+    /// The entry that used a key or counted an event.
+    Used(UsedKey),
+    /// An event that endpoints are told: its deliveries' fingerprint.
+    Told(String),
+}
 
 /// The use of a key or an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +47,11 @@ pub(super) struct Expected {
     usage: BTreeMap<(String, i64), i64>,
     jobs: BTreeMap<String, JobRow>,
     wakeups: BTreeMap<String, i64>,
-    /// Keys and events of before there were marks, which are told apart by what their names begin
-    /// with.
-    keys: Window<String, Option<UsedKey>>,
+    /// Keys and events of before there were marks, every event that counts, and what endpoints are
+    /// told; their names begin with what they are.
+    keys: Window<String, Option<Named>>,
+    /// The entry that counts an event which another one counts.
+    counted_twice: Option<(u64, Wrong)>,
     alerts: BTreeMap<u64, Alert>,
     // Of the entry that the stored snapshot claims.
     snapshot: Option<(u64, Option<EntryHash>)>,
@@ -51,6 +67,7 @@ impl Expected {
             jobs: BTreeMap::new(),
             wakeups: BTreeMap::new(),
             keys: Window::new(keys_from, limits.keys),
+            counted_twice: None,
             alerts: BTreeMap::new(),
             snapshot: None,
             has_own_clock: false,
@@ -94,6 +111,15 @@ impl Expected {
         if !has_marks {
             self.add_keys(line);
         }
+        for event in events_of(line) {
+            self.count(event, UsedKey { seq: line.seq, used_at: line.at.as_micros() });
+        }
+        for notice in &changes.notices {
+            let name = format!("{} {} {}", notice.seq, notice.kind, notice.once);
+            if let Some(kept) = self.keys.get_mut(&window_key(Table::Webhooks, &name)) {
+                *kept = Some(Named::Told(notice.fingerprint(self.tenant)));
+            }
+        }
         for alert in changes.alerts {
             debug_assert_eq!(alert.at, line.at, "an alert is of its entry's time");
             self.alerts.insert(alert.seq, alert);
@@ -106,16 +132,32 @@ impl Expected {
         let events = events_of(line).map(|digest| window_key(Table::Events, &digest.to_string()));
         for key in key.chain(events) {
             if let Some(kept) = self.keys.get_mut(&key) {
-                *kept = Some(used);
+                *kept = Some(Named::Used(used));
             }
         }
     }
 
+    /// Notes that an entry counts an event.
+    fn count(&mut self, event: EventDigest, used: UsedKey) {
+        let Some(kept) = self.keys.get_mut(&format!("{COUNTED_MARK}{event}")) else { return };
+        if let Some(Named::Used(first)) = kept
+            && used.used_at.saturating_sub(first.used_at) < micros(KEEP_EVENTS_FOR)
+        {
+            let wrong = Wrong::CountedTwice { event, first: first.seq };
+            self.counted_twice.get_or_insert((used.seq, wrong));
+        }
+        *kept = Some(Named::Used(used));
+    }
+
+    /// The entry that counts an event twice, though the first one was not to be forgotten yet.
+    pub(super) fn counted_twice(&self) -> Option<(u64, Wrong)> {
+        self.counted_twice.clone()
+    }
+
     /// Since when nothing of the tenant is forgotten that is kept for so long.
     pub(super) fn kept_since(&self, now: Timestamp, kept_for: Duration) -> i64 {
-        let kept = i64::try_from(kept_for.as_micros()).unwrap_or(i64::MAX);
         // The time of a tenant with a clock of its own says nothing.
-        if self.has_own_clock { i64::MAX } else { now.as_micros().saturating_sub(kept) }
+        if self.has_own_clock { i64::MAX } else { now.as_micros().saturating_sub(micros(kept_for)) }
     }
 
     /// Forgets all but the keys: the rest was compared before.
@@ -128,7 +170,8 @@ impl Expected {
 
     /// Whether a row belongs to what was collected; keys may be left to another turn.
     pub(super) fn covers(&self, table: Table, key: &str) -> bool {
-        !matches!(table, Table::Keys | Table::Events) || self.keys.covers(&window_key(table, key))
+        let is_named = matches!(table, Table::Keys | Table::Events | Table::Webhooks);
+        !is_named || self.keys.covers(&window_key(table, key))
     }
 
     /// Where the next turn of keys starts.
@@ -148,8 +191,17 @@ impl Expected {
             Table::Jobs => self.jobs.remove(key).map(|row| job_text(&row)),
             Table::Wakeups => self.wakeups.remove(key).map(|due_at| due_at.to_string()),
             Table::Keys | Table::Events => {
-                self.keys.remove(&window_key(table, key)).flatten().map(key_text)
+                match self.keys.remove(&window_key(table, key)).flatten()? {
+                    Named::Used(used) => Some(key_text(used)),
+                    Named::Told(_) => None,
+                }
             }
+            // Every endpoint that is told has a row: what it is told stays. One that is missing
+            // says nothing: endpoints come and go, and choose what they are told.
+            Table::Webhooks => match self.keys.get(&window_key(table, key))?.as_ref()? {
+                Named::Told(fingerprint) => Some(fingerprint.clone()),
+                Named::Used(_) => None,
+            },
             Table::Alerts => {
                 let alert = self.alerts.remove(&key.parse().ok()?)?;
                 Some(alert_text(&alert))
@@ -176,7 +228,10 @@ impl Expected {
         let wakeups =
             || wakeups().map(|(key, due_at)| (Table::Wakeups, key.clone(), due_at.to_string()));
         let keys = || {
-            let mut used = self.keys.iter().filter_map(|(key, used)| used.map(|used| (key, used)));
+            let mut used = self.keys.iter().filter_map(|(key, named)| match named {
+                Some(Named::Used(used)) if !key.starts_with(COUNTED_MARK) => Some((key, *used)),
+                _ => None,
+            });
             let (key, used) = used.find(|(_, used)| used.used_at >= keys_since)?;
             let event = key.strip_prefix(EVENT_MARK);
             let table = if event.is_some() { Table::Events } else { Table::Keys };
@@ -192,10 +247,18 @@ impl Expected {
     }
 }
 
-/// The name of a key or an event among both.
+/// The name of what a row is about, among all that have names.
 fn window_key(table: Table, digest: &str) -> String {
-    let mark = if table == Table::Events { EVENT_MARK } else { KEY_MARK };
+    let mark = match table {
+        Table::Events => EVENT_MARK,
+        Table::Webhooks => WEBHOOK_MARK,
+        _ => KEY_MARK,
+    };
     format!("{mark}{digest}")
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn job_text(row: &JobRow) -> String {

@@ -184,7 +184,7 @@ impl Comparison<'_, '_> {
             }
         }
         expected.keep_keys_alone();
-        for table in [Table::Keys, Table::Events] {
+        for table in [Table::Keys, Table::Events, Table::Webhooks] {
             let mut keys = Cursor::starting_at(table, Some(name));
             while let Some(row) = keys.take_of(self.view, name).await? {
                 if let Some(fault) = contradicts(tenant, table, &row, &mut expected) {
@@ -210,6 +210,10 @@ fn follow(
             Ok(entry) => {
                 let line = Line::of(entry, text);
                 expected.add(&line, chunk.marks.is_some());
+                if let Some((seq, wrong)) = expected.counted_twice() {
+                    let entry = Some((tenant, seq));
+                    return Err(Fault { shard: None, row: None, entry, wrong });
+                }
                 if chunk.marks.is_some()
                     && let Some(marking) = &mut marking
                 {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::ids::TenantId;
 use crate::journal::entry::EntryError;
+use crate::tenant::quota::EventDigest;
 
 /// What was checked, and the first thing that is wrong.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -84,6 +85,14 @@ pub enum Wrong {
     /// A head names a key that is not known.
     #[error("this position is signed with a key that is not known")]
     SignerUnknown,
+    /// An event counts that an earlier entry counted, and that was not to be forgotten yet.
+    #[error("it counts event {event}, which entry {first} counts already")]
+    CountedTwice {
+        /// The event.
+        event: EventDigest,
+        /// The earlier entry.
+        first: u64,
+    },
     /// An entry could not be projected when it was committed.
     #[error("the entry could not be projected: {reason}")]
     Unprojected {

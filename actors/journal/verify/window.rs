@@ -46,6 +46,11 @@ impl<K: Ord + Clone, V: Default> Window<K, V> {
             && self.end.as_ref().is_none_or(|end| key < end)
     }
 
+    /// The value of a key that it holds.
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.map.get(key)
+    }
+
     /// Takes a key's value out.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         self.map.remove(key)
