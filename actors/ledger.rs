@@ -31,7 +31,7 @@ use crate::tenant::plan::MeterName;
 /// Which key of the ring signs statements; a rotation counts the generation up.
 const STATEMENTS_PURPOSE: &str = "statements";
 const STATEMENTS_GENERATION: u32 = 0;
-/// Entries that one page looks at, when a meter is asked for that few of them move.
+/// Entries that one page looks at, when few of them are about what is asked for.
 const MAX_SCANNED: usize = 10_000;
 
 /// Reads tenants' entries and signs statements.
@@ -50,6 +50,8 @@ pub struct LedgerQuery {
     pub after: u64,
     /// Those about this meter; none is all.
     pub meter: Option<MeterName>,
+    /// Those of this kind; none is all.
+    pub kind: Option<&'static str>,
     /// At most so many.
     pub limit: usize,
 }
@@ -83,7 +85,9 @@ impl Ledger {
         query: &LedgerQuery,
     ) -> Result<LedgerPage, JournalError> {
         // Names are of letters, digits and underscores, and lines are written by this program.
-        let wanted = query.meter.as_ref().map(|meter| format!("\"meter\":\"{meter}\""));
+        let meter = query.meter.as_ref().map(|meter| format!("\"meter\":\"{meter}\""));
+        let kind = query.kind.map(|kind| format!("\"kind\":\"{kind}\""));
+        let wanted = [meter, kind];
         let (mut entries, mut last) = (Vec::new(), query.after);
         let (mut at, mut scanned) = (query.after, 0);
         loop {
@@ -93,7 +97,7 @@ impl Ledger {
             }
             for (seq, text) in lines {
                 (at, scanned) = (seq, scanned + 1);
-                if wanted.as_ref().is_none_or(|wanted| text.contains(wanted)) {
+                if wanted.iter().flatten().all(|wanted| text.contains(wanted)) {
                     if entries.len() == query.limit {
                         return Ok(LedgerPage { entries, next: Some(last) });
                     }
@@ -161,7 +165,7 @@ fn published(statements: &PublicKey, heads: &PublicKey) -> [PublishedKey; 2] {
 impl LedgerQuery {
     /// The first entries.
     pub fn first(limit: usize) -> Self {
-        Self { after: 0, meter: None, limit }
+        Self { after: 0, meter: None, kind: None, limit }
     }
 }
 

@@ -153,7 +153,7 @@ fn api() -> OpenApiRouter<Web> {
         .routes(routes!(usage::history))
         .routes(routes!(usage::consume))
         .routes(routes!(ingest::record))
-        .routes(routes!(corrections::adjust))
+        .routes(routes!(corrections::list, corrections::adjust))
         .routes(routes!(corrections::spend_cap, corrections::set_spend_cap))
         .routes(routes!(reservations::reserve))
         .routes(routes!(reservations::show))

@@ -7,7 +7,7 @@ use super::call::TenantError;
 use super::shell::Shell;
 use crate::database::{StoreError, notes};
 use crate::ids::TenantId;
-use crate::privacy::keys::Place;
+use crate::privacy::keys::{KeyError, Place};
 
 /// Keeps texts and returns their digests, in the same order.
 pub(super) async fn keep(
@@ -30,7 +30,7 @@ pub(super) async fn keep(
     Ok(digests)
 }
 
-/// Reads a text by its digest.
+/// Reads a text by its digest; none if it is gone or its key is.
 pub(super) async fn read(
     shell: &Shell,
     tenant: TenantId,
@@ -40,7 +40,12 @@ pub(super) async fn read(
     let sealed = notes::find(&mut reader, tenant, digest).await.map_err(|error| failed(&error))?;
     drop(reader);
     let Some(sealed) = sealed else { return Ok(None) };
-    let cipher = shell.keys.tenant_cipher(tenant).await.map_err(|_| TenantError::Unavailable)?;
+    let cipher = match shell.keys.tenant_cipher(tenant).await {
+        Ok(cipher) => cipher,
+        // The words are there, and nobody can ever read them again.
+        Err(KeyError::Destroyed) => return Ok(None),
+        Err(_) => return Err(TenantError::Unavailable),
+    };
     Ok(cipher.open_text(place(digest), &sealed).ok())
 }
 

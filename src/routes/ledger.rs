@@ -57,19 +57,24 @@ pub(super) async fn entries(
     QueryArgs(args): QueryArgs<EntriesArgs>,
 ) -> Result<axum::Json<Entries>> {
     caller.may(Scope::UsageRead)?;
-    let limit = args.limit.unwrap_or(PAGE_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(malformed("`limit` must be 1 to 200"));
-    }
-    let cursor = args.cursor.as_deref().map(str::parse::<u64>).transpose();
-    let cursor = cursor.map_err(|_| malformed("`cursor` is not one of this list"))?;
+    let (cursor, limit) = place(args.cursor.as_deref(), args.limit)?;
     let known =
         |name: String| web.catalogue.meter(&name).map(|meter| meter.name.clone()).ok_or(name);
     let meter = args.meter.map(known).transpose().map_err(|name| unknown_meter(&name))?;
-    let query = LedgerQuery { after: cursor.or(args.after).unwrap_or(0), meter, limit };
+    let query = LedgerQuery { after: cursor.or(args.after).unwrap_or(0), meter, kind: None, limit };
     let page = web.ledger.page(caller.tenant(), &query).await?;
     let next_cursor = page.next.map(|seq| seq.to_string());
     Ok(axum::Json(Entries { data: page.entries, next_cursor }))
+}
+
+/// Reads where a page of entries begins, and how long it may be.
+pub(super) fn place(cursor: Option<&str>, limit: Option<usize>) -> Result<(Option<u64>, usize)> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(malformed("`limit` must be 1 to 200"));
+    }
+    let cursor = cursor.map(str::parse::<u64>).transpose();
+    Ok((cursor.map_err(|_| malformed("`cursor` is not one of this list"))?, limit))
 }
 
 /// Which month is wanted.

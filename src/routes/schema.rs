@@ -28,8 +28,8 @@ pub use login::{
     SessionAnswer, SwitchBody, TenantAnswer, UserAnswer,
 };
 pub use past::{
-    AdjustBody, AdjustedAnswer, EventBody, EventData, EventResult, EventStatus, EventsAnswer,
-    SpendCapAnswer, SpendCapBody,
+    AdjustBody, AdjustedAnswer, CorrectionAnswer, EventBody, EventData, EventResult, EventStatus,
+    EventsAnswer, SpendCapAnswer, SpendCapBody,
 };
 pub use quarantine::LiftedAnswer;
 pub use studio::{

@@ -45,6 +45,19 @@ async fn a_correction_moves_usage_both_ways_and_never_below_nothing() {
     assert_eq!(owner.post(ADJUST, &body(600)).await.unwrap().status, 200);
     assert_eq!(images(&key).await, (606, Some(0)));
 
+    let listed = owner.get(&format!("{ADJUST}?limit=1")).await.unwrap();
+    assert_eq!(listed.status, 200, "{listed:?}");
+    let first = &listed.body["data"][0];
+    let told = (&first["reason"], &first["reference"], &first["erased"], &first["delta"]);
+    assert_eq!(told, (&json!("Blank pictures"), &Value::Null, &json!(false), &json!(-4)));
+    let next = listed.body["next_cursor"].as_str().unwrap();
+    let rest = owner.get(&format!("{ADJUST}?cursor={next}")).await.unwrap().body;
+    assert_eq!((&rest["data"][0]["used"], &rest["data"][1]), (&json!(606), &Value::Null));
+    let refused = key.get(ADJUST).await.unwrap();
+    assert_eq!((refused.status, refused.code()), (403, "role-required"));
+    let foreign = stack.login("eve@example.test").await.unwrap().get(ADJUST).await.unwrap();
+    assert_eq!((foreign.status, &foreign.body["data"]), (200, &json!([])));
+
     let long = "x".repeat(501);
     let changed = |name: &str, value: Value| {
         let mut body = body(1);

@@ -128,7 +128,7 @@ pub enum Refusal {
         feature: String,
     },
     /// There is no such meter.
-    #[error("there is no meter {meter}")]
+    #[error("there is no meter `{meter}`")]
     UnknownMeter {
         /// What was asked for.
         meter: String,

@@ -8,9 +8,9 @@ use super::house::{House, Script, Scripted, folder, images, until};
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::journal::Snapshot;
-use crate::tenant::TenantError;
 use crate::tenant::period::{Cycle, Zone};
 use crate::tenant::quota::{PlanChange, Refusal};
+use crate::tenant::{Correction, TenantError};
 
 fn panic(house: &House, tenant: TenantId) -> u64 {
     let live = house.tenants.shell.directory.live(tenant).unwrap();
@@ -231,5 +231,24 @@ async fn a_billed_tenant_that_sleeps_is_woken_for_its_periods_end() {
     let rolled = house.journal.find_entry(tenant, 3).await.unwrap().unwrap();
     assert_eq!((rolled.body.kind(), rolled.at), ("period_rolled", end));
     assert_eq!(house.images_used(tenant).await, (0, 0));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_of_a_correction_are_gone_with_the_tenants_key() {
+    let folder = folder();
+    let house = House::start(folder.path(), &Scripted::new(Script::Succeed)).await;
+    let tenant = house.tenant();
+    let meter = "images".parse().unwrap();
+    let reason = "Blank pictures".to_owned();
+    let correction = Correction { meter, delta: 3, reason: reason.clone(), reference: None };
+    house.tenants.adjust(tenant, correction, house.context()).await.unwrap();
+    let cipher = house.keys.tenant_cipher(tenant).await.unwrap();
+    let digest = cipher.digest("note", reason.as_bytes());
+    assert_eq!(house.tenants.note(tenant, &digest).await.unwrap(), Some(reason));
+
+    house.keys.destroy_tenant(tenant).await.unwrap();
+
+    assert_eq!(house.tenants.note(tenant, &digest).await.unwrap(), None);
     house.stop().await;
 }

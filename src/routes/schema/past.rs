@@ -99,6 +99,31 @@ pub struct AdjustedAnswer {
     pub seq: u64,
 }
 
+/// A correction as it stands in the ledger, with the words that came with it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CorrectionAnswer {
+    /// The number of its entry.
+    pub seq: u64,
+    /// When it was made.
+    pub at: String,
+    /// Who made it.
+    pub by: String,
+    /// The meter.
+    pub meter: String,
+    /// By how much.
+    pub delta: i64,
+    /// What was used afterwards.
+    pub used: u64,
+    /// The period that it belongs to.
+    pub period: String,
+    /// Why; none when the words were erased.
+    pub reason: Option<String>,
+    /// What it refers to; none when there was nothing, or the words were erased.
+    pub reference: Option<String>,
+    /// Whether words that came with it were erased: the entry has their digests alone.
+    pub erased: bool,
+}
+
 /// How much overage a period may cost.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
