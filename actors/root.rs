@@ -10,28 +10,31 @@
 //! **Invariant:** nothing is served before the projections have caught up, and at the end nothing
 //! that was answered is only in memory. Killing the process at any point of either loses nothing.
 
+mod planes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tenantry_supervision::health::{Importance, Registry, Status};
-use tenantry_supervision::{Breaker, Deadline, Shutdown, Tasks};
+use tenantry_supervision::{Deadline, Shutdown, Tasks};
 
+use self::planes::Common;
 use crate::clock::SharedClock;
 use crate::database::{Database, DatabaseError, DatabaseSettings, FatalHook};
-use crate::identity::{Identity, IdentityDeps, IdentityError, IdentitySettings};
+use crate::identity::{Identity, IdentityError, IdentitySettings};
 use crate::ids::TenantId;
-use crate::intents::{IntentDeps, Intents};
+use crate::intents::Intents;
 use crate::journal::{Journal, JournalError, JournalSettings};
 use crate::ledger::Ledger;
-use crate::mail::{Mail, MailDeps, MailError, MailSettings, Wake};
+use crate::mail::{Mail, MailError, MailSettings};
 use crate::privacy::keys::{KeyError, KeyRing, SigningKey};
 use crate::storage::{Storage, StorageError, StorageSettings};
 use crate::studio::{Studio, StudioError, StudioSettings};
 use crate::tenant::plan::Catalogue;
 use crate::tenant::{TenantDeps, TenantError, TenantSettings, Tenants};
-use crate::webhooks::{WebhookDeps, WebhookError, WebhookSettings, Webhooks};
+use crate::webhooks::{WebhookError, WebhookSettings, Webhooks};
 
 /// What each part of the end may take of the budget at the least.
 const RELAYS_SHARE: Duration = Duration::from_secs(2);
@@ -274,66 +277,6 @@ impl House {
 /// Returns the key that signs the journal's end.
 pub fn heads_key(keys: &KeyRing) -> Result<SigningKey, KeyError> {
     keys.signing_key(HEADS_PURPOSE, HEADS_GENERATION)
-}
-
-/// What the identity plane and the relays share.
-struct Common {
-    database: Database,
-    keys: KeyRing,
-    clock: SharedClock,
-    relays: Tasks,
-}
-
-impl Common {
-    async fn identity(
-        &self,
-        mail: MailSettings,
-        identity: IdentitySettings,
-    ) -> Result<(Identity, Mail), HouseError> {
-        let wake = Wake::new();
-        let mail = Mail::start(MailDeps {
-            db: self.database.clone(),
-            keys: self.keys.clone(),
-            clock: Arc::clone(&self.clock),
-            tasks: self.relays.clone(),
-            wake: wake.clone(),
-            breaker: Breaker::new(Mail::breaker_settings()),
-            settings: mail,
-        })?;
-        let identity = Identity::start(IdentityDeps {
-            db: self.database.clone(),
-            keys: self.keys.clone(),
-            clock: Arc::clone(&self.clock),
-            tasks: self.relays.clone(),
-            mail: wake,
-            settings: identity,
-        })
-        .await?;
-        Ok((identity, mail))
-    }
-
-    async fn intents(&self, tenants: &Tenants) -> Intents {
-        let intents = Intents::new();
-        let started = intents.start(IntentDeps {
-            database: self.database.clone(),
-            tenants: tenants.clone(),
-            keys: self.keys.clone(),
-            clock: Arc::clone(&self.clock),
-            tasks: self.relays.clone(),
-        });
-        started.await;
-        intents
-    }
-
-    fn webhooks(&self, settings: WebhookSettings) -> Result<Webhooks, WebhookError> {
-        Webhooks::start(WebhookDeps {
-            database: self.database.clone(),
-            keys: self.keys.clone(),
-            clock: Arc::clone(&self.clock),
-            tasks: self.relays.clone(),
-            settings,
-        })
-    }
 }
 
 /// Lists the parts and how to ask each.
