@@ -20,6 +20,9 @@ use crate::mail::OpenedSecret;
 const ADA: &str = "ada@example.test";
 const BOB: &str = "bob@example.test";
 
+/// How long a test waits for what takes a moment, on a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// An identity plane on files of its own, with a clock that the test moves.
 struct Fixture {
     folder: TempDir,

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::database::{magic_links, revocations, sessions};
 
 /// How often the revocations of other nodes are read.
-const POLL_EVERY: Duration = Duration::from_millis(300);
+pub(super) const POLL_EVERY: Duration = Duration::from_millis(300);
 /// How many revocations are read at once.
 const POLL_ROWS: i64 = 1_000;
 /// How often what is over is removed.

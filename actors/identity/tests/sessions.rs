@@ -126,7 +126,23 @@ async fn logging_out_everywhere_ends_all_of_the_users_sessions() {
 }
 
 #[tokio::test]
-async fn another_node_sees_a_logout_within_a_second() {
+async fn another_node_sees_a_logout_with_its_first_look_afterwards() {
+    let world = Fixture::start().await;
+    let other = world.another_node().await;
+    let login = world.log_in(ADA).await;
+    let token = login.access_token.expose_secret();
+    let who = other.authenticate(token).await.unwrap();
+
+    world.identity.logout(&who, &world.client()).await.unwrap();
+    other.inner.catch_up().await.unwrap();
+
+    assert!(is_refused(&other.authenticate(token).await));
+}
+
+#[tokio::test]
+async fn a_node_looks_for_the_logouts_of_others_by_itself_three_times_a_second() {
+    // With the promise of a second a look may be late by as much as it lies before the next.
+    const { assert!(upkeep::POLL_EVERY.as_millis() * 3 < 1_000) };
     let world = Fixture::start().await;
     let other = world.another_node().await;
     let login = world.log_in(ADA).await;
@@ -135,13 +151,13 @@ async fn another_node_sees_a_logout_within_a_second() {
 
     world.identity.logout(&who, &world.client()).await.unwrap();
 
-    let refused = async {
+    let looked = async {
         while other.authenticate(token).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    // A second is the promise; the rest is for a machine that is busy with other tests.
-    tokio::time::timeout(Duration::from_secs(4), refused).await.expect("seen within a second");
+    // How soon it comes to it is the machine's affair; that it does is what is shown.
+    tokio::time::timeout(PATIENCE, looked).await.expect("it looks by itself");
 }
 
 #[tokio::test]
