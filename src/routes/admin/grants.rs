@@ -3,8 +3,10 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use tenantry_actors::clock::Timestamp;
 use tenantry_actors::identity::IdentityError;
 use tenantry_actors::ids::{GrantId, TenantId};
+use tenantry_actors::tenant::CallContext;
 use tenantry_actors::tenant::plan::MeterName;
 use tenantry_actors::tenant::quota::{GrantSource, GrantTerms, MAX_AMOUNT};
 
@@ -31,21 +33,17 @@ pub(in crate::routes) async fn grant(
     key: IdempotencyKey,
     JsonBody(body): JsonBody<GrantBody>,
 ) -> Result<Response> {
-    let key = key.required()?;
-    let tenant = tenant(&web, &body.tenant_id).await?;
     let canonical = serde_json::to_vec(&body).map_err(Problem::internal)?;
-    let terms = GrantTerms {
-        id: web.tenants.new_grant_id(),
-        meter: meter(&body.meter)?,
-        amount: amount(body.amount)?,
+    let context = call.keyed(&web, "admin.grant", Some(key.required()?), &canonical);
+    let gift = Gift {
+        tenant_id: &body.tenant_id,
+        meter: &body.meter,
+        amount: body.amount,
         priority: body.priority,
-        expires_at: body.expires_at,
-        rollover: body.rollover,
+        lasts: (body.expires_at, body.rollover),
         source: if body.is_top_up { GrantSource::TopUp } else { GrantSource::Operator },
     };
-    let context = call.keyed(&web, "admin.grant", Some(key), &canonical);
-    let answer = web.tenants.grant(tenant, terms, context).await?;
-    Ok(answered(StatusCode::CREATED, answer))
+    give(&web, gift, context).await
 }
 
 /// Raises a tenant's limit until its open period ends.
@@ -60,21 +58,17 @@ pub(in crate::routes) async fn extend(
     key: IdempotencyKey,
     JsonBody(body): JsonBody<ExtensionBody>,
 ) -> Result<Response> {
-    let key = key.required()?;
-    let tenant = tenant(&web, &body.tenant_id).await?;
     let canonical = serde_json::to_vec(&body).map_err(Problem::internal)?;
-    let terms = GrantTerms {
-        id: web.tenants.new_grant_id(),
-        meter: meter(&body.meter)?,
-        amount: amount(body.amount)?,
+    let context = call.keyed(&web, "admin.extend", Some(key.required()?), &canonical);
+    let gift = Gift {
+        tenant_id: &body.tenant_id,
+        meter: &body.meter,
+        amount: body.amount,
         priority: EXTENSION_PRIORITY,
-        expires_at: None,
-        rollover: false,
+        lasts: (None, false),
         source: GrantSource::Extension,
     };
-    let context = call.keyed(&web, "admin.extend", Some(key), &canonical);
-    let answer = web.tenants.grant(tenant, terms, context).await?;
-    Ok(answered(StatusCode::CREATED, answer))
+    give(&web, gift, context).await
 }
 
 /// Takes back what is left of a grant. What was used of it stays used.
@@ -97,6 +91,33 @@ pub(in crate::routes) async fn revoke(
     let context = call.keyed(&web, "admin.revoke", key.0.as_deref(), &id.bits().to_le_bytes());
     let answer = web.tenants.revoke_grant(tenant, id, context).await?;
     Ok(answered(StatusCode::OK, answer))
+}
+
+/// Units that a body puts on top of a limit.
+struct Gift<'a> {
+    tenant_id: &'a str,
+    meter: &'a str,
+    amount: u64,
+    priority: u8,
+    /// Until when, and whether it outlives the period.
+    lasts: (Option<Timestamp>, bool),
+    source: GrantSource,
+}
+
+async fn give(web: &Web, gift: Gift<'_>, context: CallContext) -> Result<Response> {
+    let tenant = tenant(web, gift.tenant_id).await?;
+    let (expires_at, rollover) = gift.lasts;
+    let terms = GrantTerms {
+        id: web.tenants.new_grant_id(),
+        meter: meter(gift.meter)?,
+        amount: amount(gift.amount)?,
+        priority: gift.priority,
+        expires_at,
+        rollover,
+        source: gift.source,
+    };
+    let answer = web.tenants.grant(tenant, terms, context).await?;
+    Ok(answered(StatusCode::CREATED, answer))
 }
 
 /// Finds the tenant that a body names.
