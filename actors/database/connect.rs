@@ -24,6 +24,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const REACH_WITHIN: Duration = Duration::from_secs(30);
 /// How often it tries.
 const REACH_EVERY: Duration = Duration::from_millis(250);
+/// How long a start waits for another one that migrates the same database.
+const WAIT_FOR_MIGRATIONS: &str = "SET lock_timeout = '2min'";
 
 /// How the database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +123,8 @@ async fn prepare_postgres(place: &Place, access: Access) -> Result<(), DatabaseE
         tracing::warn!(warning, "the database server is not set up to keep what it is given");
     }
     if access == Access::Own {
+        let patient = sqlx::raw_sql(WAIT_FOR_MIGRATIONS);
+        connection.execute(patient).await.map_err(StoreError::from)?;
         schema::migrate_postgres(&mut connection).await?;
     }
     Ok(connection.close().await.map_err(StoreError::from)?)

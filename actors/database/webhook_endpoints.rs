@@ -20,6 +20,11 @@ const OF_TENANT: &str = "SELECT tenant_id, id, url_sealed, secrets_sealed, event
 const ONE: &str = "SELECT tenant_id, id, url_sealed, secrets_sealed, events, created_at, \
      failing_since, disabled_at, disabled_as FROM webhook_endpoints \
      WHERE tenant_id = $1 AND id = $2";
+// Writes nothing new, and so holds the row until the transaction's end, in either database.
+const HOLD: &str = "UPDATE webhook_endpoints SET events = events \
+     WHERE tenant_id = $1 AND id = $2 \
+     RETURNING tenant_id, id, url_sealed, secrets_sealed, events, created_at, \
+     failing_since, disabled_at, disabled_as";
 const CHANGE: &str = "UPDATE webhook_endpoints SET url_sealed = $3, events = $4, \
      disabled_at = $5, disabled_as = $6, failing_since = $7 WHERE tenant_id = $1 AND id = $2";
 const SET_SECRETS: &str =
@@ -94,6 +99,19 @@ pub(crate) async fn one(
     id: EndpointId,
 ) -> Result<Option<EndpointRow>, StoreError> {
     let query = sqlx::query(ONE).bind(tenant.to_string()).bind(id.to_string());
+    query.fetch_optional(session.connection()).await?.as_ref().map(read).transpose()
+}
+
+/// Finds one endpoint of a tenant and keeps others from changing it until the transaction ends.
+///
+/// Whoever changes an endpoint and its deliveries takes the endpoint first, so that nobody waits
+/// for one who waits for him.
+pub(crate) async fn hold(
+    session: &mut impl Session,
+    tenant: TenantId,
+    id: EndpointId,
+) -> Result<Option<EndpointRow>, StoreError> {
+    let query = sqlx::query(HOLD).bind(tenant.to_string()).bind(id.to_string());
     query.fetch_optional(session.connection()).await?.as_ref().map(read).transpose()
 }
 
@@ -195,5 +213,16 @@ fn read(row: &AnyRow) -> Result<EndpointRow, StoreError> {
 /// Every statement of this family, for the test that prepares them all.
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
-    vec![INSERT, OF_TENANT, ONE, CHANGE, SET_SECRETS, DELETE, MARK_FAILING, MARK_WORKING, DISABLE]
+    vec![
+        INSERT,
+        OF_TENANT,
+        ONE,
+        HOLD,
+        CHANGE,
+        SET_SECRETS,
+        DELETE,
+        MARK_FAILING,
+        MARK_WORKING,
+        DISABLE,
+    ]
 }

@@ -92,10 +92,10 @@ impl Webhooks {
     ) -> Result<Delivery, WebhookError> {
         let deps = &self.inner.deps;
         let now = deps.clock.now();
-        let mut tx = deps.database.system_tx().await?;
+        let mut tx = deps.database.relay_tx().await?;
         let found = webhook_deliveries::one(&mut tx, by.tenant, id).await?;
         let endpoint = found.ok_or(WebhookError::NotFound)?.endpoint;
-        let row = webhook_endpoints::one(&mut tx, by.tenant, endpoint).await?;
+        let row = webhook_endpoints::hold(&mut tx, by.tenant, endpoint).await?;
         if row.ok_or(WebhookError::NotFound)?.disabled_at.is_some() {
             return Err(WebhookError::Disabled);
         }

@@ -147,8 +147,8 @@ impl Webhooks {
         let deps = &self.inner.deps;
         let now = deps.clock.now();
         let cipher = deps.keys.tenant_cipher(by.tenant).await?;
-        let mut tx = deps.database.system_tx().await?;
-        let row = webhook_endpoints::one(&mut tx, by.tenant, id).await?;
+        let mut tx = deps.database.relay_tx().await?;
+        let row = webhook_endpoints::hold(&mut tx, by.tenant, id).await?;
         let mut row = row.ok_or(WebhookError::NotFound)?;
         if let Some(url) = &change.url {
             row.url_sealed = seal_url(&cipher, id, url)?;
@@ -193,7 +193,7 @@ impl Webhooks {
         id: EndpointId,
         client: &ClientInfo,
     ) -> Result<(), WebhookError> {
-        let mut tx = self.inner.deps.database.system_tx().await?;
+        let mut tx = self.inner.deps.database.relay_tx().await?;
         if !webhook_endpoints::delete(&mut tx, by.tenant, id).await? {
             return Err(WebhookError::NotFound);
         }
@@ -227,8 +227,8 @@ impl Webhooks {
         let now = deps.clock.now();
         let until = now.plus_s(overlap_s);
         let cipher = deps.keys.tenant_cipher(by.tenant).await?;
-        let mut tx = deps.database.system_tx().await?;
-        let row = webhook_endpoints::one(&mut tx, by.tenant, id).await?;
+        let mut tx = deps.database.relay_tx().await?;
+        let row = webhook_endpoints::hold(&mut tx, by.tenant, id).await?;
         let row = row.ok_or(WebhookError::NotFound)?;
         let name = id.to_string();
         let mut secrets = Secrets::open(&cipher, &name, &row.secrets_sealed)?;

@@ -23,8 +23,8 @@ impl Relay {
         let mut tx = deps.database.relay_tx().await?;
         match outcome {
             Outcome::Delivered(taken) => {
-                rows::delivered(&mut tx, row, now, taken.status).await?;
                 webhook_endpoints::mark_working(&mut tx, row.tenant, row.endpoint).await?;
+                rows::delivered(&mut tx, row, now, taken.status).await?;
             }
             Outcome::Failed(why) => self.settle_failed(&mut tx, row, *why, now).await?,
             Outcome::LeftAlone(wait) => {
@@ -46,6 +46,8 @@ impl Relay {
         why: NotTaken,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // The endpoint first, as everybody who changes it and its deliveries.
+        let since = webhook_endpoints::mark_failing(tx, row.tenant, row.endpoint, now).await?;
         let failed = Failed { at: now, status: why.status, error: why.reason };
         let step = usize::try_from(row.step).unwrap_or(usize::MAX);
         match RETRY_AFTER.get(step) {
@@ -56,7 +58,6 @@ impl Relay {
             }
             None => rows::fail(tx, row, failed).await?,
         }
-        let since = webhook_endpoints::mark_failing(tx, row.tenant, row.endpoint, now).await?;
         let is_hopeless = since.is_some_and(|since| now.since(since) >= GIVE_UP_AFTER);
         tracing::info!(
             endpoint.id = %row.endpoint,
