@@ -60,7 +60,7 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::UsageDays,
         Self::Jobs,
         Self::Wakeups,

@@ -149,9 +149,9 @@ impl Comparison<'_, '_> {
             }
             let Some(row) = cursor.peek(self.view).await?.cloned() else { continue };
             if cursor.table == Table::Failures {
-                let entry = Some((tenant, row.key.parse().unwrap_or_default()));
+                let seq = row.key.parse().unwrap_or_default();
                 let wrong = Wrong::Unprojected { reason: row.value };
-                return Ok(Some(Fault { shard: None, row: None, entry, wrong }));
+                return Ok(Some(Fault::of_entry(tenant, seq, wrong)));
             }
             let (seq, hash) = row.value.split_once(' ').unwrap_or_default();
             let seq: u64 = seq.parse().unwrap_or(u64::MAX);
@@ -211,8 +211,7 @@ fn follow(
                 let line = Line::of(entry, text);
                 expected.add(&line, chunk.marks.is_some());
                 if let Some((seq, wrong)) = expected.counted_twice() {
-                    let entry = Some((tenant, seq));
-                    return Err(Fault { shard: None, row: None, entry, wrong });
+                    return Err(Fault::of_entry(tenant, seq, wrong));
                 }
                 if chunk.marks.is_some()
                     && let Some(marking) = &mut marking

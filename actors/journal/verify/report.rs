@@ -43,6 +43,13 @@ pub struct Fault {
     pub wrong: Wrong,
 }
 
+impl Fault {
+    /// A fault of an entry, whichever row it stands in.
+    pub(super) fn of_entry(tenant: TenantId, seq: u64, wrong: Wrong) -> Self {
+        Self { shard: None, row: None, entry: Some((tenant, seq)), wrong }
+    }
+}
+
 /// What can be wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
