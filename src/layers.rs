@@ -160,7 +160,8 @@ impl Front {
         let charge = admitted.charge;
         passage.recognised = admitted.recognised;
         passage.is_operator = admitted.is_operator;
-        let mut response = inner(request, passage).await?;
+        // A refusal was charged too, and says so.
+        let mut response = inner(request, passage).await.unwrap_or_else(Problem::into_response);
         if let Some(charge) = &charge {
             charge.write(response.headers_mut());
         }

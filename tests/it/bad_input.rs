@@ -138,6 +138,22 @@ async fn every_broken_request_gets_its_problem() {
     }
 }
 
+/// A refusal is a request like any other, also on the short way in.
+#[tokio::test]
+async fn a_refused_use_says_what_is_left_of_the_rate() {
+    let stack = stack().start().await.unwrap();
+    let api = stack.login("ada@example.test").await.unwrap();
+
+    for (path, body) in [
+        ("/api/usage/consume", items("unheard_of", 1)),
+        ("/api/reservations", items("unheard_of", 1)),
+    ] {
+        let reply = api.post_once(path, path, &body).await.unwrap();
+        assert_eq!(reply.code(), "unknown-meter", "{path}: {reply:?}");
+        assert!(reply.header("ratelimit").contains("r="), "{path}: {reply:?}");
+    }
+}
+
 /// Any JSON value, with a liking for what could be mistaken for something.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
