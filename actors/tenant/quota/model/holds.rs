@@ -70,8 +70,8 @@ impl Model {
                 let hold = &self.holds[index];
                 let asked = items.unwrap_or(&hold.items);
                 let is_same = hold.state == ReservationState::Committed
-                    && self.terms.meters.iter().all(|terms| {
-                        Self::sum(asked, &terms.meter) == Self::sum(&hold.charged, &terms.meter)
+                    && asked.iter().chain(&hold.charged).all(|Item { meter, .. }| {
+                        Self::sum(asked, meter) == Self::sum(&hold.charged, meter)
                     });
                 return if is_same { Ok(Again) } else { Err("reservation-settled") };
             }
