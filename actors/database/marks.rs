@@ -9,8 +9,8 @@ use sqlx::{Any, AnyConnection, Row as _};
 
 pub(crate) use self::stored::Run;
 use self::stored::{
-    decode, drop_between, last_of, of_chunks, of_lines, parts_between, runs_between, signed,
-    unsigned,
+    decode, drop_between, drop_parts, last_of, of_chunks, of_lines, parts_between, runs_between,
+    signed, unsigned,
 };
 use super::many::{Many, Value};
 use super::{Session, StoreError, SystemTx, TenantTx, placeholders};
@@ -18,7 +18,9 @@ use crate::ids::TenantId;
 use crate::journal::changes::{Changes, Chunk};
 use crate::journal::marks::{self, Mark, Span, within};
 
-const OLD: &str = "SELECT first_seq FROM mark_runs WHERE tenant_id = $1 AND last_at < $2";
+// In one statement: a run that was joined in the meantime begins at the same entry and stays.
+const DROP_OLD: &str =
+    "DELETE FROM mark_runs WHERE tenant_id = $1 AND last_at < $2 RETURNING first_seq";
 static ADD_RUNS: Many = Many::new(
     "INSERT INTO mark_runs \
      (tenant_id, first_seq, last_seq, last_at, mark_count, digits, body) VALUES",
@@ -198,10 +200,10 @@ pub(crate) async fn of_run(
 /// Forgets a tenant's runs of which every entry was made before `used_before`.
 pub(crate) async fn forget(tx: &mut TenantTx, used_before: i64) -> Result<(), StoreError> {
     let tenant = tx.tenant().to_string();
-    let query = sqlx::query(OLD).bind(&tenant).bind(used_before);
+    let query = sqlx::query(DROP_OLD).bind(&tenant).bind(used_before);
     for row in query.fetch_all(tx.connection()).await? {
         let first = unsigned(&tenant, row.try_get(0)?)?;
-        drop_between(tx.connection(), &tenant, first, first + 1).await?;
+        drop_parts(tx.connection(), &tenant, first, first + 1).await?;
     }
     Ok(())
 }
@@ -242,13 +244,20 @@ impl<'n> New<'n> {
         lines: &Lines,
     ) -> Result<(), StoreError> {
         let (mut cursor, mut longest) = (marks::complete_below(lines.first - 1), u64::MAX);
+        // Where a span ends that is too large. Until then none as long is asked for again: what
+        // it would join has left the table for a shorter one by then.
+        let mut refused_until = 0;
         while let Some(span) = marks::next_run(cursor, lines.last + 1, longest) {
             let Some(gathered) = gather(connection, tenant, lines, span).await? else {
                 longest = marks::shorter(span);
+                refused_until = span.end.max(refused_until);
                 continue;
             };
             self.add(tenant, span, gathered);
-            (cursor, longest) = (span.end, u64::MAX);
+            cursor = span.end;
+            if cursor >= refused_until {
+                longest = u64::MAX;
+            }
         }
         Ok(())
     }
@@ -336,7 +345,7 @@ async fn gather(
 #[cfg(test)]
 pub(super) fn statements() -> Vec<&'static str> {
     let mut all = stored::STATEMENTS.to_vec();
-    all.push(OLD);
+    all.push(DROP_OLD);
     all.extend(SOME_PARTS.iter().map(String::as_str));
     all.extend([&ADD_RUNS, &ADD_PARTS].into_iter().flat_map(Many::texts).map(String::as_str));
     all

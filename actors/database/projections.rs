@@ -39,6 +39,8 @@ const MOVE_WATERMARK: &str = "INSERT INTO journal_watermarks (shard, seq, hash) 
      VALUES ($1, $2, $3) \
      ON CONFLICT (shard) DO UPDATE SET seq = excluded.seq, hash = excluded.hash \
      WHERE journal_watermarks.seq = $4 AND journal_watermarks.seq < excluded.seq";
+const HOLD_WATERMARK: &str =
+    "UPDATE journal_watermarks SET seq = seq WHERE shard = $1 AND seq = $2";
 const WATERMARKS: &str = "SELECT shard, seq, hash FROM journal_watermarks ORDER BY shard";
 const ADD_FAILURE: &str = "INSERT INTO projection_failures \
      (tenant_id, seq, shard, row_seq, reason, failed_at) VALUES ($1, $2, $3, $4, $5, $6) \
@@ -159,6 +161,17 @@ pub(crate) async fn move_watermark(
     Ok(query.execute(tx.connection()).await?.rows_affected() == 1)
 }
 
+/// Keeps a shard's projected position where it is until the transaction ends; false when it is not
+/// there.
+pub(crate) async fn hold_watermark(
+    tx: &mut SystemTx,
+    shard: u16,
+    at: i64,
+) -> Result<bool, StoreError> {
+    let query = sqlx::query(HOLD_WATERMARK).bind(i64::from(shard)).bind(at);
+    Ok(query.execute(tx.connection()).await?.rows_affected() == 1)
+}
+
 /// The projected position of every shard that has one: shard, row, its hash.
 pub(crate) async fn watermarks(
     session: &mut impl Session,
@@ -254,6 +267,7 @@ pub(super) fn statements() -> Vec<&'static str> {
         many.iter().flat_map(|many| many.texts()).map(String::as_str).collect();
     all.extend([
         MOVE_WATERMARK,
+        HOLD_WATERMARK,
         WATERMARKS,
         ADD_FAILURE,
         FAILED_TENANTS,

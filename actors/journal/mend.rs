@@ -15,20 +15,35 @@ use crate::ids::TenantId;
 
 /// Rows of the log that are read at once.
 const PAGE_ROWS: i64 = 256;
+/// How often lifting begins again because the projector moved on: a look takes less than a turn.
+const LIFT_TRIES: u32 = 20;
 
 impl Journal {
     /// Projects once more what could not be projected of a tenant, and lets the tenant run again.
     /// Returns for how many failures it had been kept. An error leaves everything as it was.
     pub async fn lift_quarantine(&self, tenant: TenantId) -> Result<usize, JournalError> {
+        for _ in 0..LIFT_TRIES {
+            if let Some(lifted) = self.try_lifting(tenant).await? {
+                return Ok(lifted);
+            }
+        }
+        Err(JournalError::Quarantined { tenant })
+    }
+
+    /// Lifts a quarantine; none if the projector moved on meanwhile, so that what was missing
+    /// might not be any more.
+    async fn try_lifting(&self, tenant: TenantId) -> Result<Option<usize>, JournalError> {
         let database = &self.inner.database;
         let mut reader = database.reader().await?;
         let failures = projections::failures_of(&mut reader, tenant).await?;
-        if failures.is_empty() {
-            return Ok(0);
-        }
+        let Some(failure) = failures.first() else { return Ok(Some(0)) };
+        let projected = self.inner.tail.watermark(failure.shard);
         let changes = self.missing(&mut reader, tenant, &failures).await?;
         drop(reader);
         let mut tx = database.system_tx().await?;
+        if !projections::hold_watermark(&mut tx, failure.shard, projected).await? {
+            return Ok(None);
+        }
         // Two operators may ask at once: whoever removes the notes projects what they are about.
         let removed = projections::drop_failures(&mut tx, tenant).await?;
         if removed != u64::try_from(failures.len()).unwrap_or(u64::MAX) {
@@ -39,7 +54,7 @@ impl Journal {
         marks::rebuild(&mut tx, tenant, first).await?;
         tx.commit().await?;
         self.inner.quarantine.remove(tenant);
-        Ok(failures.len())
+        Ok(Some(failures.len()))
     }
 
     /// Computes what the tenant's lines change that are in the log and not in the projections.

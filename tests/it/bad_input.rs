@@ -138,6 +138,18 @@ async fn every_broken_request_gets_its_problem() {
     }
 }
 
+#[tokio::test]
+async fn the_largest_cursor_finds_nothing() {
+    let stack = stack().start().await.unwrap();
+    let api = stack.api_key("ada@example.test").await.unwrap();
+    let most = u64::MAX;
+
+    for path in [format!("/api/ledger?cursor={most}"), format!("/api/ledger?after={most}")] {
+        let reply = api.get(&path).await.unwrap();
+        assert_eq!((reply.status, &reply.body["data"]), (200, &json!([])), "{path}: {reply:?}");
+    }
+}
+
 /// A refusal is a request like any other, also on the short way in.
 #[tokio::test]
 async fn a_refused_use_says_what_is_left_of_the_rate() {

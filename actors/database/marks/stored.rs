@@ -120,10 +120,20 @@ pub(super) async fn drop_between(
     first: u64,
     end: u64,
 ) -> Result<(), StoreError> {
-    for text in [DROP_RUNS, DROP_PARTS] {
-        let query = sqlx::query(text).bind(tenant).bind(signed(first)).bind(signed(end));
-        query.execute(&mut *connection).await?;
-    }
+    let query = sqlx::query(DROP_RUNS).bind(tenant).bind(signed(first)).bind(signed(end));
+    query.execute(&mut *connection).await?;
+    drop_parts(connection, tenant, first, end).await
+}
+
+/// Removes the parts of runs that begin in a range.
+pub(super) async fn drop_parts(
+    connection: &mut AnyConnection,
+    tenant: &str,
+    first: u64,
+    end: u64,
+) -> Result<(), StoreError> {
+    let query = sqlx::query(DROP_PARTS).bind(tenant).bind(signed(first)).bind(signed(end));
+    query.execute(connection).await?;
     Ok(())
 }
 
