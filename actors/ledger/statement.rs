@@ -19,8 +19,8 @@ use crate::tenant::period::Period;
 
 /// A period may begin earlier than its name says in UTC: time zones reach that far.
 const MARGIN: Duration = Duration::from_hours(48);
-/// The longest period, and two days: where the first entry of one must stand by then.
-const LONGEST: Duration = Duration::from_hours(24 * 368);
+/// The longest period (36 months) and two days: where the first entry of one must stand by then.
+const LONGEST: Duration = Duration::from_hours(24 * (3 * 366 + 2));
 /// How long after its end a period's holds and jobs may still be settled.
 const SETTLED_AFTER: Duration = Duration::from_hours(48);
 

@@ -80,11 +80,14 @@ impl Cycle {
     }
 
     /// Returns the short name of a period, which entries and answers carry: `2026-11` for months
-    /// of the calendar, `2026-11-23` for others.
+    /// of the calendar, `2026-11-23` for others, and for what a change of cycle left of a month.
     pub fn name_of(&self, period: &Period) -> PeriodName {
         match self {
-            Self::CalendarMonth { .. } if self.is_default() => period.name(),
-            Self::CalendarMonth { zone } => PeriodName::of_month(zone.local(period.start).date()),
+            Self::CalendarMonth { zone } => {
+                let begins = zone.local(period.start).date();
+                let is_whole = zone.midnight_of(begins.first_of_month()) == period.start;
+                if is_whole { PeriodName::of_month(begins) } else { PeriodName::of_day(begins) }
+            }
             Self::Anchored { zone, .. } => PeriodName::of_day(zone.local(period.start).date()),
         }
     }

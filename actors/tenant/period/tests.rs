@@ -141,6 +141,17 @@ fn a_month_of_the_calendar_begins_at_local_midnight_and_is_named_locally() {
 }
 
 #[test]
+fn what_a_change_leaves_of_a_month_has_a_name_of_its_own() {
+    for cycle in [Cycle::default(), Cycle::CalendarMonth { zone: zone("Pacific/Apia") }] {
+        let rest = cycle.period_from(at("2027-03-10T12:00:00Z"));
+        let next = cycle.period_after(rest, rest.end).unwrap();
+
+        assert!(cycle.name_of(&rest).as_str().starts_with("2027-03-1"), "{rest:?}");
+        assert_eq!(cycle.name_of(&next).as_str(), "2027-04");
+    }
+}
+
+#[test]
 fn another_cycle_begins_where_the_last_period_ended() {
     let month = Period::month_of(at("2026-11-23T00:00:00Z"));
     let cycle = Cycle::monthly(at("2026-11-10T12:00:00Z"), Zone::utc());
