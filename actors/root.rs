@@ -38,9 +38,9 @@ use crate::webhooks::{WebhookError, WebhookSettings, Webhooks};
 
 /// What each part of the end may take of the budget at the least.
 const RELAYS_SHARE: Duration = Duration::from_secs(2);
-const TENANTS_SHARE: Duration = Duration::from_secs(6);
-const JOURNAL_SHARE: Duration = Duration::from_secs(5);
-const TASKS_SHARE: Duration = Duration::from_secs(3);
+const TENANTS_SHARE: Duration = Duration::from_secs(4);
+const JOURNAL_SHARE: Duration = Duration::from_secs(3);
+const TASKS_SHARE: Duration = Duration::from_secs(2);
 const CLOSE_SHARE: Duration = Duration::from_secs(1);
 
 /// Which key of the ring signs the journal's end; a rotation counts the generation up.

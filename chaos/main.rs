@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Where pages and API are.
 const HTTP_PORT: u16 = 8080;
+/// What opens operators' calls in the playground.
+const OPERATOR_TOKEN: &str = "playground-operators-token-not-a-secret";
 
 /// Where health and metrics are.
 const OPS_PORT: u16 = 9090;
@@ -72,6 +74,7 @@ fn welcome(server: &Server, world: &World, log: &str) -> String {
         "
   Tenantry       {http}
   operations     {ops}/metrics, /healthz, /readyz
+  operators      calls under {http}/api/admin/ take the token {OPERATOR_TOKEN}
   outside world  {world}   mailbox and switches; nothing leaves this machine
 
   First: open {http}, type any address, and ask for a login link.
@@ -97,6 +100,7 @@ fn settings(world: &World, data_dir: PathBuf) -> anyhow::Result<ServerSettings> 
         ("SPEECH_API_URL", world.speech_url()),
         ("SPEECH_API_KEY", "playground".to_owned()),
         ("TENANTRY__WEBHOOKS__REACH", "local".to_owned()),
+        ("TENANTRY__OPERATOR_TOKEN", OPERATOR_TOKEN.to_owned()),
     ];
     Ok(ServerSettings {
         binary,
